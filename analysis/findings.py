@@ -106,9 +106,9 @@ def _index(reports: Sequence[Report], claims: Sequence[overview.ClaimLine]) -> s
         name, question = report.study.name, str(report.study.plan.get("question") or "")
         cells = (question, report.answer[0], str(len(report.study.seeds)), f"{_hours(report):.2f}")
         studied.append([f"[{name}]({name}.md)", *map(render.escape, cells)])
-    judged = [["study", "claim", "source", "published", "ours", "verdict"], ["---"] * 6]
+    judged = [["study", "claim", "source", "published", "ours", "n", "verdict"], ["---"] * 7]
     for line in claims:
-        words = (line.study, line.claim, line.source, line.published, line.ours, line.verdict)
+        words = (line.study, line.claim, line.source, line.published, line.ours, str(line.n or ""), line.verdict)
         judged.append([render.escape(word or "–") for word in words])
     return "\n".join(
         [

@@ -33,6 +33,8 @@ _STYLES = {
     claims.NOT_TESTED: "dim",
     NOT_RUN: "dim",
 }
+_NOT_IN_CSV = ("notes", "protocol", "n")
+"""The last fields of a claim's line: the column of the evidence ends with the notes."""
 VERDICTS = tuple(_STYLES)
 """What `decision` gives, in the order in which counts are told."""
 
@@ -52,6 +54,8 @@ class ClaimLine:
     """On results of older code and from different data, which the verdict does not account for."""
     protocol: Mapping[str, Any] | None = None
     """The protocol of the sweep, if the claim is about a column of it."""
+    n: int | None = None
+    """Number of paired seeds; the sentence tells it, too."""
 
 
 def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[ClaimLine]:
@@ -70,7 +74,7 @@ def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[Cl
     notes = " ".join(study.all_notes)
     for claim, one in zip(study.plan.get("claims") or [], claims.judge(study), strict=True):
         by = study.protocol if columns.on_protocol(str(claim.get("metric"))) else None
-        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes, by)
+        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes, by, one.n)
 
 
 def unrun(files: Iterable[Path], known: Collection[str]) -> list[ClaimLine]:
@@ -126,6 +130,8 @@ def terminal(lines: list[ClaimLine]) -> rich.table.Table:
 
 def to_csv(lines: list[ClaimLine]) -> str:
     """The table as CSV, including the source and the evidence of each claim; notes follow the evidence."""
-    names = [field.name for field in fields(ClaimLine)[:-2]]
-    rows = [astuple(replace(line, sentence=f"{line.sentence} {line.notes}".rstrip()))[:-2] for line in lines]
+    names = [field.name for field in fields(ClaimLine)[: -len(_NOT_IN_CSV)]]
+    rows = [
+        astuple(replace(line, sentence=f"{line.sentence} {line.notes}".rstrip()))[: -len(_NOT_IN_CSV)] for line in lines
+    ]
     return csv_text.to_csv([names, *rows])
