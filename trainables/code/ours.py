@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,19 @@ def digest_of(task: str, config: Mapping[str, Any]) -> str:
 
 
 def _starts(task: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The modules of the task and of the model, if it is ours."""
+    """The modules of the task, of the layouts of published sets, and of the model, if it is ours."""
     model = (config.get("model") or {}).get("name")
     ours = [registry.model(model).module] if model and not references.parse(model) else []
     start = registry.USER_TASK if references.parse(task) else registry.find("task", task).module
-    return (start, *ours)
+    return (start, *ours, *_layouts(config))
+
+
+def _layouts(config: Mapping[str, Any]) -> Iterator[str]:
+    """The modules of the layouts of the published sets that a trial reads."""
+    for section in (config.get("data"), *(config.get("test_sets") or {}).values()):
+        given = section.get("set") if isinstance(section, Mapping) else None
+        if given:
+            yield f"{PACKAGE}.forgery.layouts.{given['layout']}"
 
 
 @cache
