@@ -22,7 +22,7 @@ from trainables.code import cache
 from trainables.command import files as program_files
 from trainables.data import listing as data_listing
 from trainables.data.image_files import digest, image_files
-from trainables.forgery import layouts
+from trainables.forgery.public_file_lists import listing as images_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -175,9 +175,9 @@ def test_public_sets_are_the_same_with_foreign_files(tmp_path: Path, layout: str
     grey = np.full((4, 4, 3), 99, np.uint8)
     make(tmp_path / "s", [(grey, grey, np.full((4, 4), 255, np.uint8))] * 3)
     path, authentic = tmp_path / section["path"], tmp_path / section.get("authentic", "s")
-    before = layouts.images_of(layout)(path, authentic)
+    before = images_of(layout)(path, authentic)
     foreign.plant(tmp_path)
-    assert layouts.images_of(layout)(path, authentic) == before
+    assert images_of(layout)(path, authentic) == before
     assert len(before) == 6
 
 

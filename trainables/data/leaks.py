@@ -28,9 +28,8 @@ from trainables.data.likeness import SIDE, find_copies, views
 from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, Pixels, hashed
 from trainables.errors import TrialError
-from trainables.forgery import layouts
 from trainables.forgery.config import SetConfig
-from trainables.forgery.public_file_lists import chosen_images, test_images
+from trainables.forgery.public_file_lists import chosen_images, listing, test_images
 
 THREADS = 4
 _Section = Mapping[str, Any]
@@ -130,7 +129,7 @@ def _of_set(section: SetConfig, root: Path, splits: Sequence[str]) -> Iterator[t
         return
     folder = root / section.path
     authentic = path_below(root, section.authentic, "set.authentic") if section.authentic else None
-    listed = layouts.images_of(section.layout)(folder, authentic)
+    listed = listing(section.layout)(folder, authentic)
     for split in splits:
         if tuple(splits) == ("test",):
             chosen = test_images(listed, section, folder)

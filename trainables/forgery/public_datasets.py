@@ -23,13 +23,13 @@ from PIL import Image
 from trainables.data.image_files import WHITE, open_image, path_below, read_grey, whites_in_words, with_reasons
 from trainables.data.splits import SPLITS, Pixels
 from trainables.errors import TrialError
-from trainables.forgery import composites, layouts, native_images
+from trainables.forgery import composites, native_images
 from trainables.forgery.composites import Bools
 from trainables.forgery.config import SetConfig
 from trainables.forgery.forged_images import ForgedSet, LabelledImages, fingerprint
 from trainables.forgery.manifest import check_skipped
 from trainables.forgery.native_images import NativeImages
-from trainables.forgery.public_file_lists import ListedImage, chosen_images, set_error, test_images
+from trainables.forgery.public_file_lists import ListedImage, chosen_images, listing, set_error, test_images
 
 Read = tuple[Pixels, Bools, Pixels | None, Bools | None]
 """Pixels and hole of an image as a square, and with `native` at its own size."""
@@ -49,7 +49,7 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4, t
     config = SetConfig.model_validate(section)
     folder = path_below(data_root, config.path, "set.path")
     authentic = path_below(data_root, config.authentic, "set.authentic") if config.authentic else None
-    listed = layouts.images_of(config.layout)(folder, authentic)
+    listed = listing(config.layout)(folder, authentic)
     if test_alone:
         chosen = {"train": [], "val": [], "test": test_images(listed, config, folder)}
     else:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from trainables.data.image_files import SUFFIXES
 from trainables.data.listing import data_files
 from trainables.data.splits import hashed, split_by_hash
 from trainables.errors import TrialError
+from trainables.forgery import layouts
 from trainables.forgery.config import SetConfig
 
 COCO = re.compile(r"\d{12}")
@@ -39,6 +41,13 @@ class ListedImage:
     """The colour of manipulated pixels in the mask; green: pixels that are more green than red."""
     any_size: bool = False
     """Whether the published mask may differ in size from the image."""
+
+
+def listing(layout: str) -> Callable[[Path, Path | None], list[ListedImage]]:
+    """The function that lists the images of a layout below a folder; the second one has authentic photographs."""
+    found: Callable[[Path, Path | None], list[ListedImage]]
+    found = importlib.import_module(f"{layouts.__name__}.{layout}").images
+    return found
 
 
 def chosen_images(listed: Sequence[ListedImage], split: str, count: int | None, folder: Path) -> list[ListedImage]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.trainables.forgery import published_layouts
 from tests.trainables.forgery.published_layouts import save
 from trainables.errors import TrialError
 from trainables.forgery import layouts
 from trainables.forgery.config import resolve_set
+from trainables.forgery.public_file_lists import listing
 
 GREY = np.full((8, 8, 3), 99, np.uint8)
 MASK = np.full((8, 8), 255, np.uint8)
@@ -20,16 +23,22 @@ TRIPLES = [(GREY, GREY, MASK)] * 3
 
 def listed(layout: str, path: Path) -> dict[str, tuple[str, str, str, str]]:
     """By the name of an image: the name of its mask with its folder, its source, inpainter and split."""
-    found = layouts.images_of(layout)(path, None)
+    found = listing(layout)(path, None)
     names = {entry.image.name: entry for entry in found}
     assert len(names) == len(found)
     masks = {name: entry.mask.relative_to(path).as_posix() if entry.mask else "" for name, entry in names.items()}
     return {name: (masks[name], one.source, one.inpainter, one.split) for name, one in names.items()}
 
 
+def test_the_page_has_a_line_that_can_be_typed_for_every_layout() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "published-sets.md").read_text()
+    sections = [resolve_set(yaml.safe_load(line)) for line in re.findall(r"`(\{layout: .*?\})`", page)]
+    assert {section["layout"] for section in sections} == set(layouts.NAMES)
+
+
 def test_every_docstring_says_where_the_layout_was_found() -> None:
     for name in set(layouts.NAMES) - {"folder"}:
-        text = layouts.images_of(name).__globals__["__doc__"]
+        text = listing(name).__globals__["__doc__"]
         assert any(words in text for words in ("layout is", "names are those of", "layout was not found")), name
 
 
@@ -106,7 +115,7 @@ def test_a_damaged_reference_of_nist16_is_refused(tmp_path: Path, old: str, new:
     file = tmp_path / "reference" / "manipulation" / "NC2016-manipulation-ref.csv"
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(TrialError) as raised:
-        layouts.images_of("nist16")(tmp_path, None)
+        listing("nist16")(tmp_path, None)
     assert why in str(raised.value)
 
 

@@ -7,16 +7,7 @@ name of its module.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 NAMES = tuple(sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem != "__init__"))
 """The layouts."""
-
-
-def images_of(layout: str) -> Callable[[Path, Path | None], Any]:
-    """The function `images` of a layout, by its name."""
-    listing: Callable[[Path, Path | None], Any] = importlib.import_module(f"{__name__}.{layout}").images
-    return listing
