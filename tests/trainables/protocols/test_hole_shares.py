@@ -69,7 +69,7 @@ def test_shares_of_holes_are_distributed_as_those_of_the_authors(name: str) -> N
 
 
 def test_the_check_tells_generators_apart() -> None:
-    """The shares of another generator are not accepted, unless its holes are as large (as LaMa's thin and thick ones)."""
+    """Of another generator they are not accepted, unless its holes are as large, as LaMa's thin and thick ones are."""
     for one, other in (
         ("lama-thin-256", "lama-medium-256"),
         ("mat-large-256", "mat-small-256"),
