@@ -110,11 +110,14 @@ COMPLAINTS: Mapping[str, tuple[tuple[str, str], Change, tuple[str, ...]]] = {
 }
 
 
-def rated(photographs: Path, protocol: str, place: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """The scores of one program's fills of these photographs, as `sweeps score` writes them."""
+def rated(
+    photographs: Path, protocol: str, place: Path, capsys: pytest.CaptureFixture[str], masks: Path | None = None
+) -> Path:
+    """The scores of one program's fills of these photographs, as `sweeps score` writes them. masks: of a mask set."""
     place.mkdir()
     (place / "it.yaml").write_text(protocol)
-    given = ("--protocol", str(place / "it.yaml"), "--truth", str(photographs))
+    given: tuple[str, ...] = ("--protocol", str(place / "it.yaml"), "--truth", str(photographs))
+    given += ("--masks", str(masks)) if masks else ()
     assert main(["export-protocol", *given[1:], "--out", str(place / "task")]) == 0
     (place / "theirs").mkdir()
     for file in (place / "task" / "damaged").glob("*.png"):
@@ -159,6 +162,32 @@ def test_a_complaint_about_fills(
     theirs = rated(photographs, PROTOCOL.replace(*replaced) if replaced[0] else PROTOCOL, tmp_path / "theirs", capsys)
     assert look_alike(ours, theirs)
     refused(ours, theirs, fields, capsys)
+
+
+@pytest.mark.parametrize("kept", ["as many masks", "other names"])
+def test_a_complaint_about_the_version_of_a_mask_set(
+    kept: str, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many mask files as published, of which one differs, or whose order differs: every photograph has a mask."""
+    protocol = PROTOCOL.replace(PROTOCOL.splitlines()[5], "masks: {name: files, files: 3, hole: black}")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for number in range(3):
+        known_hw = np.ones((48, 48), bool)
+        known_hw[10 : 20 + 6 * number, 10:30] = False
+        Image.fromarray(known_hw).save(masks / f"{number}.png")
+    ours = rated(photographs, protocol, tmp_path / "ours", capsys, masks)
+    if kept == "as many masks":
+        Image.fromarray(~np.eye(48, dtype=bool)).save(masks / "2.png")
+    else:
+        (masks / "0.png").rename(masks / "3.png")
+    theirs = rated(photographs, protocol, tmp_path / "theirs", capsys, masks)
+    assert look_alike(ours, theirs)
+    refused(ours, theirs, ("tested.masks",), capsys)
+    (masks / "1.png").unlink()
+    given = ("--protocol", str(tmp_path / "ours" / "it.yaml"), "--truth", str(photographs), "--masks", str(masks))
+    assert main(["score", str(tmp_path / "ours" / "theirs"), *given]) == 2
+    assert "it has 2 masks; the published set has 3" in capsys.readouterr().err
 
 
 def test_nothing_is_refused_that_is_the_same(
