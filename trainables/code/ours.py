@@ -17,6 +17,7 @@ from trainables import registry
 from trainables.code import references
 from trainables.code.mentions import imports
 from trainables.code.syntax import reads_docstrings, tree_hash
+from trainables.forgery import layouts
 
 HERE = Path(__file__).resolve().parents[1]
 PACKAGE = "trainables"
@@ -49,11 +50,13 @@ def _starts(task: str, config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _layouts(config: Mapping[str, Any]) -> Iterator[str]:
-    """The modules of the layouts of the published sets that a trial reads."""
-    for section in (config.get("data"), *(config.get("test_sets") or {}).values()):
+    """The modules of the layouts of the published sets that a trial reads; not of one that this version lacks."""
+    tested = config.get("test_sets")
+    sections = [config.get("data"), *(tested.values() if isinstance(tested, Mapping) else ())]
+    for section in sections:
         given = section.get("set") if isinstance(section, Mapping) else None
-        if given:
-            yield f"{PACKAGE}.forgery.layouts.{given['layout']}"
+        if isinstance(given, Mapping) and given.get("layout") in layouts.NAMES:
+            yield f"{layouts.__name__}.{given['layout']}"
 
 
 @cache
