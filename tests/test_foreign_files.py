@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,11 +17,12 @@ from sweeps.store import trials as stored_trials
 from sweeps.store.local import FolderStore
 from tests import foreign
 from tests.golden import old_store
+from tests.trainables.forgery import published_layouts
 from trainables.code import cache
 from trainables.command import files as program_files
 from trainables.data import listing as data_listing
 from trainables.data.image_files import digest, image_files
-from trainables.forgery import public_file_lists
+from trainables.forgery.public_file_lists import listing as images_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -167,24 +169,16 @@ def test_images_and_their_hash_are_the_same_with_foreign_files(tmp_path: Path) -
     assert (image_files(tmp_path, "data.path"), digest(tmp_path)) == before
 
 
-@pytest.mark.parametrize("layout_name", public_file_lists.LISTINGS)
-def test_public_sets_are_the_same_with_foreign_files(tmp_path: Path, layout_name: str) -> None:
-    files = {
-        "folder": ["images/a.png", "images/b.png", "masks/b.png"],
-        "casia": ["Au/Au_ani_00001.jpg", "Tp/Tp_D_CND_M_N_ani00018_sec00096_00138.png", "CASIA 2 Groundtruth/x_gt.png"],
-        "imd2020": ["1a/1a_orig.jpg", "1a/c8_0.png", "1a/c8_0_mask.png"],
-        "defacto": ["inpainting_img/img/0_000000000260.png", "inpainting_annotations/probe_mask/0_000000000260.jpg"],
-        "coco_inpaint": ["model/000000000260.png"],
-    }[layout_name]
-    images(tmp_path / "set", *files)
-    images(tmp_path / "photographs", "000000000261.jpg")
-    (tmp_path / "set" / "labels.csv").write_text("file,label\na.png,0\nb.png,1\n")
-    (tmp_path / "set" / "list.json").write_text('[["model/000000000260.png", "Negative"]]')
-    read = public_file_lists.LISTINGS[layout_name]
-    before = read(tmp_path / "set", tmp_path / "photographs")
+@pytest.mark.parametrize("layout", published_layouts.LAYOUTS)
+def test_public_sets_are_the_same_with_foreign_files(tmp_path: Path, layout: str) -> None:
+    make, section, _ = published_layouts.LAYOUTS[layout]
+    grey = np.full((4, 4, 3), 99, np.uint8)
+    make(tmp_path / "s", [(grey, grey, np.full((4, 4), 255, np.uint8))] * 3)
+    path, authentic = tmp_path / section["path"], tmp_path / section.get("authentic", "s")
+    before = images_of(layout)(path, authentic)
     foreign.plant(tmp_path)
-    assert read(tmp_path / "set", tmp_path / "photographs") == before
-    assert before
+    assert images_of(layout)(path, authentic) == before
+    assert len(before) == 6
 
 
 def test_code_of_a_program_is_the_same_with_foreign_files(tmp_path: Path) -> None:

@@ -187,7 +187,8 @@ def _stability(
     sizes = [min(at_once, _RESAMPLES - start) for start in range(0, _RESAMPLES, at_once)]
     drawn = (rng.integers(len(shared), size=(size, len(shared))) for size in sizes)
     means = np.concatenate([values[:, index].mean(2).T for index in drawn])
-    best = np.bincount(means.argmax(1), minlength=len(order)) / _RESAMPLES
+    is_best = means == means.max(1, keepdims=True)
+    best = (is_best / is_best.sum(1, keepdims=True)).sum(0) / _RESAMPLES  # methods that are equal share a first place
     steps: np.ndarray[Any, Any] = np.sign(means[:, :, None] - means[:, None, :])
     upper = np.triu_indices(len(order), 1)
     signs = steps[:, upper[0], upper[1]]

@@ -204,8 +204,9 @@ def _name(file: Path, number: int, cell: str) -> str:
 
 
 def _number(cell: str) -> float | None:
+    """The number in a cell; None for text, and for what only Python reads as one: 1_000 and digits of other scripts."""
     try:
-        return float(cell)
+        return None if "_" in cell or not cell.isascii() else float(cell)
     except ValueError:
         return None
 

@@ -152,7 +152,7 @@ def check_leaks(work: PendingWork, store: Store, root: Path | None, accept: bool
     for arm in work.plan.arms:
         if arm.name not in searched and not trials & {trial.id for trial in arm.trials.values()}:
             continue
-        key = json.dumps([arm.config.get(name) for name in ("data", "test_sets")], sort_keys=True)
+        key = json.dumps([arm.config.get(name) for name in ("data", "test_sets", "protocol")], sort_keys=True)
         if key not in found:
             found[key] = leaks.find_leaks(arm.config, root)
         if found[key]:

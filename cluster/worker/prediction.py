@@ -40,6 +40,10 @@ class Prediction:
     """Verdict of a detector in one line; empty for an inpainter."""
     note: str = ""
     """What limits the result, in one line: how coarse a fill is, or few validation images; else empty."""
+    score: float | None = None
+    """Of a detector: the probability that the image was inpainted."""
+    score_map: bytes | None = None
+    """Of a detector with a mask head: the probability of each pixel, as `predict.score_map` writes it."""
     error: TrialError | None = None
     """Why the image could not be processed."""
 
@@ -185,4 +189,12 @@ def _prediction(
     if finding.chosen.get("extrapolated"):
         count, validated = finding.chosen["windows"], finding.chosen["authentic_validation_images"]
         note = f"{picture.file}: the threshold for {count} windows is extrapolated from {validated} validation images"
-    return Prediction(file, name, predict.files(finding, picture), f"{picture.file}: {summary}", note)
+    return Prediction(
+        file,
+        name,
+        predict.files(finding, picture),
+        f"{picture.file}: {summary}",
+        note,
+        finding.probability,
+        predict.score_map(finding, picture),
+    )

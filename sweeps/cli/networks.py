@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeps import api
 from sweeps.api.arguments import make_folder
 from sweeps.cli import common
+from sweeps.errors import SweepError
+
+if TYPE_CHECKING:
+    from cluster.worker.prediction import Prediction
 
 
 def register(verbs: common.Verbs) -> None:
@@ -34,6 +40,12 @@ def register(verbs: common.Verbs) -> None:
         help="give the network a copy of the whole image, resized to its square, not windows of the image",
     )
     add_rate(parser)
+    parser.add_argument(
+        "--to-score",
+        metavar="DIR",
+        type=Path,
+        help="of a detector: also write DIR/scores.csv and, with a mask head, DIR/maps, which `sweeps score` rates",
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="output folder (default: the current folder)"
     )
@@ -87,6 +99,7 @@ def forge(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """Write the output files of each image. One of several images that cannot be used does not stop the others."""
+    to_score = _to_score(options)
     predictions = api.predict(
         options.store,
         options.trial,
@@ -99,6 +112,8 @@ def predict(options: argparse.Namespace) -> int:
     make_folder(options.out)
     failed = False
     for prediction in predictions:
+        if to_score is not None and prediction.score is not None:
+            to_score.add(prediction)
         if prediction.error is not None:
             if len(options.image) == 1:
                 raise prediction.error
@@ -112,7 +127,58 @@ def predict(options: argparse.Namespace) -> int:
             path = options.out / f"{prediction.name}.{suffix}"
             path.write_bytes(data)
             print(path)
+    if to_score is not None:
+        for path in to_score.write():
+            print(path)
     return common.USER_ERROR if failed else common.DONE
+
+
+class ScoreFolder:
+    """What a detector says of images, in the form that `sweeps score` rates: one number, and a map if it has some."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: list[tuple[str, str]] = []
+
+    def add(self, prediction: Prediction) -> None:
+        """Write the map of an image, and keep its number."""
+        self._rows.append((prediction.image.name, repr(prediction.score)))
+        if prediction.score_map is not None:
+            make_folder(self._folder / "maps")
+            (self._folder / "maps" / f"{prediction.image.stem}.png").write_bytes(prediction.score_map)
+
+    def write(self) -> list[Path]:
+        """Write the numbers of all images; returns what can be rated."""
+        make_folder(self._folder)
+        file, maps = self._folder / "scores.csv", self._folder / "maps"
+        with file.open("w", newline="", encoding="utf-8") as opened:
+            csv.writer(opened).writerows([("image", "score"), *self._rows])
+        return [file, *([maps] if maps.is_dir() else [])]
+
+
+def _to_score(options: argparse.Namespace) -> ScoreFolder | None:
+    """The folder of --to-score. SweepError for an inpainter, for two images of one name, and for a folder in use."""
+    folder: Path | None = options.to_score
+    if folder is None:
+        return None
+    why, fix = "", ""
+    stems = [image.stem for image in options.image]
+    twice = next((stem for number, stem in enumerate(stems) if stem in stems[:number]), None)
+    if options.mask is not None:
+        why, fix = (
+            "an inpainter gives no detections",
+            "sweeps export-protocol NAME, fill its images, and sweeps score them",
+        )
+    elif twice is not None:
+        why, fix = f"two images are called {twice!r}, and results are rated by name", "rename one of the two"
+    elif folder.is_dir() and any(folder.iterdir()):
+        why, fix = (
+            "it is not empty: maps of other images would be rated, too",
+            "name another folder, or remove it first",
+        )
+    if why:
+        raise SweepError(f"--to-score {folder}", why, "a new folder, for images of different names and a detector", fix)
+    return ScoreFolder(folder)
 
 
 def export(options: argparse.Namespace) -> int:

@@ -38,7 +38,8 @@ def read(sweep: Sweep) -> dict[str, Any] | None:
         raise sweep.error(
             ("protocol",),
             f"trials of task {sweep.spec.task} do not fill images, which a protocol rates",
-            f"task {TASK}; maps of detectors are rated by `sweeps score MAPS --protocol NAME --truth MASKS`",
+            f"task {TASK}; detectors are rated after `sweeps predict TRIAL PHOTOGRAPHS --to-score DIR` by "
+            "`sweeps score DIR/maps --protocol NAME --truth MASKS`",
             "leave `protocol` out",
         )
     section = spec.model_dump(exclude={"name", "hash"})

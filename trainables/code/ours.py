@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from trainables import registry
 from trainables.code import references
 from trainables.code.mentions import imports
 from trainables.code.syntax import reads_docstrings, tree_hash
+from trainables.forgery import layouts
 
 HERE = Path(__file__).resolve().parents[1]
 PACKAGE = "trainables"
@@ -41,11 +42,21 @@ def digest_of(task: str, config: Mapping[str, Any]) -> str:
 
 
 def _starts(task: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The modules of the task and of the model, if it is ours."""
+    """The modules of the task, of the layouts of published sets, and of the model, if it is ours."""
     model = (config.get("model") or {}).get("name")
     ours = [registry.model(model).module] if model and not references.parse(model) else []
     start = registry.USER_TASK if references.parse(task) else registry.find("task", task).module
-    return (start, *ours)
+    return (start, *ours, *_layouts(config))
+
+
+def _layouts(config: Mapping[str, Any]) -> Iterator[str]:
+    """The modules of the layouts of the published sets that a trial reads; not of one that this version lacks."""
+    tested = config.get("test_sets")
+    sections = [config.get("data"), *(tested.values() if isinstance(tested, Mapping) else ())]
+    for section in sections:
+        given = section.get("set") if isinstance(section, Mapping) else None
+        if isinstance(given, Mapping) and given.get("layout") in layouts.NAMES:
+            yield f"{layouts.__name__}.{given['layout']}"
 
 
 @cache

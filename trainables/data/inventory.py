@@ -21,7 +21,7 @@ from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, image_count, split_counts
 from trainables.errors import TrialError
 from trainables.forgery.config import SetConfig
-from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, test_images
+from trainables.forgery.public_file_lists import ListedImage, chosen_images, listing, test_images
 from trainables.masks import hole_shares
 from trainables.protocols.section import IMAGES, MASKS
 
@@ -178,7 +178,7 @@ def _set_counts(section: SetConfig, root: Path) -> dict[str, int]:
 def _listed_set(section: SetConfig, root: Path) -> list[ListedImage]:
     """The images of a public set; wrong lists are refused."""
     authentic = path_below(root, section.authentic, "set.authentic") if section.authentic else None
-    return LISTINGS[section.layout](path_below(root, section.path, "set.path"), authentic)
+    return listing(section.layout)(path_below(root, section.path, "set.path"), authentic)
 
 
 def _labelled_sets(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

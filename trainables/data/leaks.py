@@ -1,9 +1,9 @@
 """Finds photographs that are in two splits: the same file, or a copy of it, under any name.
 
 Looked at are the files of folders and published sets that a configuration trains, validates and tests on, before crops
-are made and fakes are forged; `trainables.data.likeness` says what counts as a copy. Named data sets (CIFAR, ...) keep
-their published splits, and a user's data set is not looked at. The views of files are kept in the user's cache by the
-hash of their content.
+are made and fakes are forged, and the photographs of its protocol, which are tested on as well;
+`trainables.data.likeness` says what counts as a copy. Named data sets (CIFAR, ...) keep their published splits, and a
+user's data set is not looked at. The views of files are kept in the user's cache by the hash of their content.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import numpy as np
 
 from trainables.config.data_paths import DataPath
 from trainables.data.fingerprints import fingerprints
-from trainables.data.image_files import path_below
+from trainables.data.image_files import image_files, path_below
 from trainables.data.likeness import SIDE, find_copies, views
 from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, Pixels, hashed
 from trainables.errors import TrialError
 from trainables.forgery.config import SetConfig
-from trainables.forgery.public_file_lists import LISTINGS, chosen_images, test_images
+from trainables.forgery.public_file_lists import chosen_images, listing, test_images
 
 THREADS = 4
 _Section = Mapping[str, Any]
@@ -89,6 +89,13 @@ def _folders(config: _Section) -> Iterator[str]:
     for section in (data, *(data.get("train_on") or ()), *(config.get("test_sets") or {}).values()):
         images = section.get("set") or (section.get("forged") or {}).get("images") or section
         yield from (images[key] for key in ("path", "authentic") if images.get(key))
+    yield from _of_protocol(config)
+
+
+def _of_protocol(config: _Section) -> Iterator[str]:
+    """The folder of photographs that a protocol has of its own; without one it rates the test images."""
+    protocol = config.get("protocol") or {}
+    yield from filter(None, [protocol.get("images")])
 
 
 # --- the files of each split ------------------------------------------------------------------------------------------
@@ -102,6 +109,9 @@ def _files(config: _Section, root: Path) -> Iterator[tuple[str, str]]:
         yield from _of_folder({**part, "train": data.get("train")}, root, ("train",))
     for section in (config.get("test_sets") or {}).values():
         yield from _of_section(section, root, ("test",))
+    for path in _of_protocol(config):
+        if (root / path).is_dir():
+            yield from (("test", _joined(path, name)) for name in image_files(root / path, "protocol.images"))
 
 
 def _of_section(section: _Section, root: Path, splits: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -129,7 +139,7 @@ def _of_set(section: SetConfig, root: Path, splits: Sequence[str]) -> Iterator[t
         return
     folder = root / section.path
     authentic = path_below(root, section.authentic, "set.authentic") if section.authentic else None
-    listed = LISTINGS[section.layout](folder, authentic)
+    listed = listing(section.layout)(folder, authentic)
     for split in splits:
         if tuple(splits) == ("test",):
             chosen = test_images(listed, section, folder)

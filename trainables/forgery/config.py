@@ -23,6 +23,7 @@ from trainables.config.task_config import without_none
 from trainables.config.variant import Variant
 from trainables.data.section import Photographs
 from trainables.errors import TrialError
+from trainables.forgery import layouts
 
 NOT_FILLS = ("outputs",)
 """Models without parameters that do not fill holes themselves."""
@@ -258,11 +259,18 @@ def forge_needs(resolved: Mapping[str, Any]) -> tuple[str, ...]:
 # --- public sets ------------------------------------------------------------------------------------------------------
 
 
-class SetConfig(StrictConfig):
-    """The images to use of a public set; `trainables.forgery.public_datasets` describes the layouts."""
+def _known_layout(name: str) -> str:
+    if name not in layouts.NAMES:
+        raise unknown_name_error("layout", name, layouts.NAMES)
+    return name
 
-    layout: Literal["folder", "casia", "imd2020", "defacto", "coco_inpaint"] = Field(
-        description="layout of the files: that of a published set, or `folder` with images/, masks/ and labels.csv"
+
+class SetConfig(StrictConfig):
+    """The images to use of a public set, in one of `trainables.forgery.layouts`."""
+
+    layout: Annotated[str, AfterValidator(_known_layout)] = Field(
+        json_schema_extra={"enum": list(layouts.NAMES)},
+        description="layout of the files: that of a published set, or `folder` with images/, masks/ and labels.csv",
     )
     path: str = Field(min_length=1, description="folder of the set, relative to the data root")
     authentic: str | None = Field(

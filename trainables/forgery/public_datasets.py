@@ -1,21 +1,6 @@
 """Loads public sets of manipulated images in their published layouts.
 
-- `folder`: the layout of this project. images/, masks/ (white = manipulated; a mask has its image's name) and
-  labels.csv with the columns `file`, `label` (0 or 1) and optionally `source` (photograph), `split`, `inpainter`,
-  `x1`, `y1`, `x2`, `y2` (px, half-open).
-- `casia`: CASIA 2.0 (J. Dong et al. 2013). Au/Au_ani_00001.jpg, Tp/Tp_D_CND_M_N_ani00018_sec00096_00138.tif,
-  `CASIA 2 Groundtruth`/<name>_gt.png. The layout is taken from namtpham/casia2groundtruth and two third-party loaders.
-  A name contains the photograph that a part was copied from and the one that it was pasted into; the latter is the
-  source.
-- `imd2020`: IMD2020, real-life (A. Novozamsky et al. 2020). 1a1ogs/1a1ogs_orig.jpg, 1a1ogs/c8tf5mq_0.png,
-  1a1ogs/c8tf5mq_0_mask.png. The layout is taken from two third-party loaders; each folder is one source.
-- `defacto`: DEFACTO (G. Mahfoudi et al. 2019). inpainting_img/img/0_000000000260.tif with
-  inpainting_annotations/probe_mask/0_000000000260.jpg, likewise copymove and splicing_1 to _7. The layout is taken from
-  a third-party loader, according to which masks may differ in size from their images; they are resized here. The set
-  has no authentic photographs. The number in a name is that of the MS-COCO image, so `authentic` is a folder of those.
-- `coco_inpaint`: COCO-Inpaint (H. Yan et al. 2025). **Its published layout was not found.** This loader reads JSON
-  files in the form of IMDL-BenCo's JsonDataset (from memory): lists of [image, mask], with the word Negative as the
-  mask of a photograph; names are relative to the set's folder. The number in a name is MS-COCO's, its folder the model.
+`trainables.forgery.layouts` has a module for each layout.
 
 Images and masks are resized to a square, which keeps boxes as shares of the sides but blurs traces of compression;
 with `native: true` they keep their size.
@@ -44,7 +29,7 @@ from trainables.forgery.config import SetConfig
 from trainables.forgery.forged_images import ForgedSet, LabelledImages, fingerprint
 from trainables.forgery.manifest import check_skipped
 from trainables.forgery.native_images import NativeImages
-from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, set_error, test_images
+from trainables.forgery.public_file_lists import ListedImage, chosen_images, listing, set_error, test_images
 
 Read = tuple[Pixels, Bools, Pixels | None, Bools | None]
 """Pixels and hole of an image as a square, and with `native` at its own size."""
@@ -64,7 +49,7 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4, t
     config = SetConfig.model_validate(section)
     folder = path_below(data_root, config.path, "set.path")
     authentic = path_below(data_root, config.authentic, "set.authentic") if config.authentic else None
-    listed = LISTINGS[config.layout](folder, authentic)
+    listed = listing(config.layout)(folder, authentic)
     if test_alone:
         chosen = {"train": [], "val": [], "test": test_images(listed, config, folder)}
     else:
@@ -149,15 +134,15 @@ def _read(entry: ListedImage, size: int, native: bool) -> Read | TrialError:
 
 def _opened(entry: ListedImage, size: int, native: bool) -> Read:
     image = open_image(entry.image, "set.path").convert("RGB")
-    mask = None if entry.mask is None else read_grey(open_image(entry.mask, "set.path"))
+    mask = None if entry.mask is None else _white_where_manipulated(open_image(entry.mask, "set.path"), entry)
     pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR))
     hole = _hole(entry, mask, image.size, (size, size))
     if entry.label and not hole.any():
         raise set_error(
             f"set.path: {entry.mask}",
-            "the image is labelled as manipulated, but the mask has no white pixel"
-            + ("" if mask is None else f": {whites_in_words(mask)}"),
-            "a mask that is white where the image was changed",
+            f"the image is labelled as manipulated, but the mask has no {entry.manipulated} pixel"
+            + (f": {whites_in_words(mask)}" if mask is not None and entry.manipulated == "white" else ""),
+            f"a mask that is {entry.manipulated} where the image was changed",
             "set.path",
             "correct the mask, or label the image 0",
         )
@@ -172,6 +157,15 @@ def _hole(entry: ListedImage, mask: Image.Image | None, image_size: tuple[int, i
     """The hole of an image that is resized to (width, height) `size`: of the mask, else of the box, else none."""
     hole = np.zeros(size[::-1], dtype=np.bool_) if entry.box is None else _painted(entry, image_size, size)
     return hole if mask is None else _resized(mask, image_size, entry, size)
+
+
+def _white_where_manipulated(mask: Image.Image, entry: ListedImage) -> Image.Image:
+    """The mask as grey, white where its image is manipulated."""
+    if entry.manipulated == "green":
+        red_hw, green_hw, _ = np.moveaxis(np.array(mask.convert("RGB")).astype(np.int16), 2, 0)
+        return Image.fromarray(np.where(green_hw > red_hw, np.uint8(255), np.uint8(0)))
+    grey = read_grey(mask)
+    return grey.point(lambda value: 255 if value < WHITE else 0) if entry.manipulated == "black" else grey
 
 
 class _WrongBoxError(TrialError):

@@ -6,6 +6,7 @@ whole photograph (`scanning.py`). Results are in the pixels of the file.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trainables import registry
 from trainables.detect.blocks.heads import levels_of
@@ -30,6 +32,8 @@ from trainables.training.networks import build_network
 
 LEAST_MAP = 4
 """Smallest side of the feature maps for Grad-CAM, px, if the network has maps that large."""
+MAP_WHITE = 65_535
+"""The value of a pixel of `score_map` that is inpainted for sure."""
 _STEM_BYTES, _SUFFIX_BYTES = 200, 20
 """Longest stem and suffix of an image that the names of its results keep."""
 _BOX_COLOUR = (220, 30, 30)
@@ -238,6 +242,20 @@ def files(finding: Detection, picture: Picture) -> dict[str, bytes]:
         "found.png": picture.png(shown),
         "heat.png": picture.png(picture.back(warm)),
     }
+
+
+def score_map(finding: Detection, picture: Picture) -> bytes | None:
+    """The probability of each pixel as a grey PNG of 16 bits, which `sweeps score` rates: upright, in px of the file.
+
+    None if the network has no mask head, because its heat map shows no probabilities of pixels.
+    """
+    if finding.made != scanning.OF_MASK:
+        return None
+    width, height = picture.upright().size
+    map_hw = functional.interpolate(finding.heat_hw[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
+    buffer = io.BytesIO()
+    Image.fromarray(map_hw.clamp(0, 1).mul(MAP_WHITE).round().numpy().astype(np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def output_names(given: list[Path]) -> list[str]:

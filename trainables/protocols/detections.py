@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ from trainables.protocols.rating import RateFunction
 Map = npt.NDArray[np.uint16]
 """Probabilities as whole numbers from 0 to `LARGEST`."""
 LARGEST = 65_535
+_LOOKED_AT = 50
+"""Number of maps whose values are looked at before all of them are rated."""
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
@@ -49,9 +52,33 @@ class TrueMasks:
         return list(self._files)
 
     def __iter__(self) -> Iterator[MaskedImage]:
+        """Raises TrialError for a mask that `manipulated` refuses, and after the last one if none shows anything."""
+        some = False
         for name, file in self._files.items():
-            grey = read_grey(open_image(self.folder / file, "--truth"))
-            yield MaskedImage(name, "", _NO_PIXELS, np.asarray(grey) >= WHITE)
+            true_hw = manipulated(self.folder / file)
+            some |= bool(true_hw.any())
+            yield MaskedImage(name, "", _NO_PIXELS, true_hw)
+        if not some:
+            raise TrialError(
+                f"--truth {self.folder}",
+                f"none of its {len(self._files):,} masks has a white pixel",
+                f"masks that are white (at least {WHITE}) where a photograph was manipulated",
+                "name the folder of the true masks; invert masks that are black there",
+            )
+
+
+def manipulated(file: Path) -> npt.NDArray[np.bool_]:
+    """The manipulated pixels of a true mask. Raises TrialError for values of 0 and 1, and for transparency."""
+    picture = open_image(file, "--truth")
+    grey = read_grey(picture)
+    why = ""
+    if picture.has_transparency_data and picture.convert("RGBA").getextrema()[-1][0] < 255:  # type: ignore[index]
+        why, fix = "it has an alpha channel, which could be the mask itself", "save the mask as one grey channel"
+    elif grey.getextrema()[-1] == 1:
+        why, fix = "its grey values are 0 and 1 instead of 0 and 255", "multiply the masks by 255"
+    if why:
+        raise TrialError(f"--truth: {file}", why, f"a grey mask; {WHITE} and above is manipulated", fix)
+    return np.asarray(grey) >= WHITE
 
 
 @dataclass(frozen=True)
@@ -65,32 +92,47 @@ class MapFolder:
         return names_and_files(self.folder, "maps")
 
     def check(self, keys: Sequence[str]) -> None:
-        """Raise TrialError if the folder has maps of other photographs than these."""
+        """Raise TrialError if the folder has maps of other photographs than these, or maps of the values 0 and 1."""
         check_names(f"maps {self.folder}", self._files, keys, "name each map like its photograph")
+        largest = [int(_opened(self.folder / self._files[key])[1].max(initial=0)) for key in keys[:_LOOKED_AT]]
+        if max(largest, default=0) == 1:
+            raise TrialError(
+                f"maps {self.folder}",
+                f"the values of its first {len(largest):,} maps are 0 and 1, which are probabilities of nearly 0",
+                f"values from 0 to 255, or from 0 to {LARGEST:,}",
+                "multiply the maps by 255",
+            )
 
     def map(self, image: MaskedImage) -> Map:
         """A map of 8 or 16 bits. Raises TrialError for colour, an alpha channel, another size and larger values."""
         file = self.folder / self._files[image.key]
-        try:
-            with Image.open(file) as opened:
-                opened.load()
-                mode, size, values = opened.mode, opened.size, np.asarray(opened)
-        except Exception as error:  # Pillow's decoders raise errors of any type for damaged files
-            why, fix = f"it does not decode: {error}", "write it again"
-            raise TrialError(f"map {file}", why, "a grey image", fix) from error
+        mode, values = _opened(file)
         height, width = image.hole_hw.shape
         if mode not in ("L", "1", "I;16", "I"):
             why, fix = f"it is no grey image (mode {mode})", "save the probabilities as one grey channel"
-        elif size != (width, height):
-            why, fix = f"it has {size[0]} x {size[1]} px", "resize the map to the photograph, and not the photograph"
+        elif values.shape != (height, width):
+            why = f"it has {values.shape[1]} x {values.shape[0]} px"
+            fix = "resize the map to the photograph, and not the photograph"
         elif values.size and not 0 <= int(values.min()) <= int(values.max()) <= LARGEST:
             why = f"it has values from {int(values.min()):,} to {int(values.max()):,}"
             fix = f"save probabilities p as 16 bits: round({LARGEST:,} p)"
         else:
-            return values.astype(np.uint16) * np.uint16({"L": 257, "1": LARGEST}.get(mode, 1))
+            return values.astype(np.uint16) * np.uint16({"L": 257, "1": 257}.get(mode, 1))
         raise TrialError(
             f"map {file}", why, f"a grey image of 8 or 16 bits (values 0 to {LARGEST:,}) and {width} x {height} px", fix
         )
+
+
+def _opened(file: Path) -> tuple[str, npt.NDArray[Any]]:
+    """The mode and the values of a map; of the mode `1`, 0 and 255. Raises TrialError if it does not decode."""
+    try:
+        with Image.open(file) as opened:
+            opened.load()
+            mode = opened.mode
+            return mode, np.asarray(opened.convert("L") if mode == "1" else opened)
+    except Exception as error:  # Pillow's decoders raise errors of any type for damaged files
+        why, fix = f"it does not decode: {error}", "write it again"
+        raise TrialError(f"map {file}", why, "a grey image", fix) from error
 
 
 class AllPixels:

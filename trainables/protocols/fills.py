@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from trainables import registry
@@ -21,6 +22,8 @@ UNTRAINED = ("mean_fill", "onion_peel", "telea")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH = 24
 """Place of the bit depth in a PNG file."""
+_TIFF_BITS = 258
+"""The tag of a TIFF file with the bits of each channel."""
 _NAMED = 5
 
 
@@ -43,10 +46,8 @@ class FillFolder:
         """The filled image. Raises TrialError for another size, an alpha channel, and 16 bits."""
         file = self.folder / self._files[image.key]
         picture = open_image(file, "fills")
-        with file.open("rb") as stream:
-            head = stream.read(_BIT_DEPTH + 1)
         height, width = image.hole_hw.shape
-        if head.startswith(_PNG) and head[_BIT_DEPTH] == 16:
+        if _bits(file) > 8:
             why, fix = "it has 16 bits for each channel", "save it with 8 bits: values would be rounded on reading"
         elif picture.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in picture.info:
             why, fix = "it has an alpha channel", "save it as RGB, blended as your program means it"
@@ -55,6 +56,17 @@ class FillFolder:
         else:
             return np.asarray(picture.convert("RGB"))
         raise TrialError(f"fill {file}", why, f"an RGB image of 8 bits and {width} x {height} px", fix)
+
+
+def _bits(file: Path) -> int:
+    """The bits of each channel of a PNG or TIFF file, which Pillow may open as an image of 8 bits; 8 for others."""
+    with file.open("rb") as stream:
+        head = stream.read(_BIT_DEPTH + 1)
+    if head.startswith(_PNG):
+        return head[_BIT_DEPTH]
+    with Image.open(file) as opened:
+        bits = getattr(opened, "tag_v2", {}).get(_TIFF_BITS, 8)
+    return max(bits) if isinstance(bits, tuple) else int(bits)
 
 
 def check_first(folder: FillFolder, images: Sequence[MaskedImage]) -> None:

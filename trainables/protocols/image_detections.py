@@ -16,9 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from trainables.data.image_files import SUFFIXES, WHITE, open_image, read_grey
+from trainables.data.image_files import SUFFIXES
 from trainables.data.text_files import read_text
 from trainables.errors import TrialError
+from trainables.protocols.detections import manipulated
 from trainables.protocols.fills import check_names
 from trainables.protocols.masked_images import Checksum, names_and_files
 
@@ -47,10 +48,7 @@ def read_labels(truth: Path) -> dict[str, bool]:
     photograph with a white pixel is. Raises TrialError for another file, and if all photographs are alike."""
     if truth.is_dir():
         files = names_and_files(truth)
-        found = {
-            name: bool((np.asarray(read_grey(open_image(truth / file, "--truth"))) >= WHITE).any())
-            for name, file in files.items()
-        }
+        found = {name: bool(manipulated(truth / file).any()) for name, file in files.items()}
     else:
         found = _column(truth, "--truth", "label", LABELS.__getitem__, ", ".join(LABELS))
     if len(set(found.values())) < 2:

@@ -63,6 +63,10 @@ def test_both_forms_are_the_same_table(file: Path) -> None:
         (HEADER + "A,0,1\nB,0,nan\n", "'nan' is no finite number"),
         (HEADER + "A,0,1\nB,0,inf\n", "'inf' is no finite number"),
         (HEADER + "A,0,1\nB,0,good\n", "'good' is no finite number"),
+        (HEADER + "A,0,1\nB,0,1_0\n", "'1_0' is no finite number"),
+        (HEADER + "A,0,1\nB,0,\u0661\n", "'\u0661' is no finite number"),
+        (HEADER + "A,0,1\nB,0,15%\n", "'15%' is no finite number"),
+        (HEADER + 'A,0,1\nB,0,"1,5"\n', "'1,5' is no finite number"),
         (HEADER + "A,0,1\nA,0,1\nB,0,2\n", "A has a second value for seed 0"),
         (HEADER + "A,0,1\nB,0\n", "it has 2 cells, and the header has 3"),
         (HEADER + "A,0,1\n,0,2\n", "the method has no name"),
@@ -174,6 +178,12 @@ def test_ties_ranks_and_correlation() -> None:
     assert found.methods[0].first == 1.0
     assert found.tau is not None
     assert 0.6 < found.tau < 1
+
+
+def test_equal_methods_share_the_first_place() -> None:
+    found = audit.audit(table([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [0.0, 0.5, 0.1]]), "max")
+    assert [method.first for method in found.methods] == [0.5, 0.5, 0.0]
+    assert set(found.ties[0]) >= {"m0", "m1"}
 
 
 def test_lower_is_better() -> None:

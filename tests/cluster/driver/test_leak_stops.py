@@ -86,3 +86,22 @@ def test_accepted_leaks_are_told_until_the_trials_are_trained_without(
     capsys.readouterr()
     assert main(["status", "leaking", *store]) == DONE
     assert "Leaks" not in capsys.readouterr().out
+
+
+def test_a_training_photograph_of_the_protocol_stops_a_run(
+    run: Run, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "photos" / "taken_again.jpg").unlink()
+    (root / "split.csv").write_text((root / "split.csv").read_text().replace("taken_again.jpg,test", ""))
+    (root / "rated").mkdir()
+    with Image.open(root / "photos" / "3.png") as image:
+        image.save(root / "rated" / "harbour.jpg", quality=50)
+    file = tmp_path / "leaking.yaml"
+    file.write_text(SWEEP.replace("base:", "protocol: {name: lines-32, images: rated}\nbase:"))
+    file.write_text(file.read_text().replace("mask: {name: centre}", "mask: {name: lines}"))
+    assert run() == USER_ERROR
+    assert "rated/harbour.jpg (test) is a copy of photos/3.png (train)" in capsys.readouterr().err
+    (root / "rated" / "harbour.jpg").unlink()
+    with Image.open(root / "photos" / "5.png") as image:
+        image.save(root / "rated" / "test.png")
+    assert run() == DONE, "the test photographs may be rated twice"

@@ -94,6 +94,18 @@ def test_the_modules_of_a_trial_are_those_that_it_runs() -> None:
     assert not [name for name in found if "methods." in name and "lama" not in name and "outputs" not in name]
 
 
+def test_the_layouts_that_a_trial_reads_are_part_of_its_code() -> None:
+    """And no others: another published set that can be read marks no finished detector."""
+    model = {"model": {"name": "detector"}}
+    plain = ours.modules_of("detect", model)
+    assert not [name for name in plain if ".layouts." in name]
+    sets = {"data": {"set": {"layout": "casia"}}, "test_sets": {"bench": {"set": {"layout": "tgif"}}, "made": {}}}
+    found = ours.modules_of("detect", {**model, **sets})
+    assert set(found) - set(plain) == {f"trainables.forgery.layouts.{name}" for name in ("casia", "tgif")}
+    for damaged in ({"data": "x"}, {"test_sets": []}, {"data": {"set": 1}}, {"data": {"set": {"layout": "../x"}}}):
+        assert ours.modules_of("detect", {**model, **damaged}) == plain
+
+
 def test_a_model_that_this_version_does_not_have_is_no_obstacle(tmp_path: Path) -> None:
     plan = {
         "name": "other",

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sweeps.cli.common import DONE, USER_ERROR
 from sweeps.store import plans as stored_plans
@@ -105,6 +106,26 @@ def test_changes_for_a_dependency(command: Command, files: Path) -> None:
     is_told(command("plan", "finds.yaml", "--tiny", "--set-for", "fill", "epochs=1"), "did you mean `fills`?")
 
 
+def _score(command: Command, files: Path, detector: str) -> None:
+    """What a detector of ours says of photographs, rated by a protocol like that of anybody's detector."""
+    names = [f"p{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        Image.effect_noise((40, 40), 20.0 + 20 * number).convert("RGB").save(files / name)
+    (files / "labels.csv").write_text("image,label\n" + "".join(f"p{n},{n % 2}\n" for n in range(4)))
+    given = ("predict", detector, *names, "--out", "out", "--to-score")
+    said = command(*given, "rated")
+    assert said.code == DONE, said
+    rows = (files / "rated" / "scores.csv").read_text().splitlines()
+    found = [json.loads((files / "out" / f"{name}.found.json").read_text())["probability"] for name in names]
+    assert rows == ["image,score", *(f"{name},{score!r}" for name, score in zip(names, found, strict=True))]
+    score = ("score", "ours=rated/scores.csv", "--protocol", "trufor-images", "--truth", "labels.csv", "--json")
+    assert {fill["name"] for fill in json.loads(command(*score).out)["fills"]} == {"ours", "all_images"}
+    is_told(command(*given, "rated"), "it is not empty")
+    is_told(command(*given[:2], "p0.png", "sub/p0.png", "--to-score", "x"), "two images are called 'p0'")
+    is_told(command(*given[:2], "p0.png", "--mask", "1,1,2,2", "--to-score", "x"), "an inpainter gives no detections")
+    assert not (files / "x").exists()
+
+
 def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     from tests.trainables.inference.test_predict import pattern
 
@@ -129,6 +150,7 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     count = found["threshold_chosen"]["windows"]
     assert count == len(found["windows"]["tops"]) * len(found["windows"]["lefts"]) > 1
     assert f"extrapolated from {found['threshold_chosen']['authentic_validation_images']} validation" in said.err
+    _score(command, files, detector)
     is_told(command("predict", detector, "one.png", "--fpr", "1"), "not between 0 and 1")
     is_told(command("export", detector, "--fpr", "0", "--out", "refused"), "not between 0 and 1")
     assert not (files / "refused").exists()

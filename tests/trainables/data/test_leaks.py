@@ -138,6 +138,41 @@ def test_a_fake_of_a_training_photograph_in_a_test_set_is_found(root: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_training_photograph_among_those_of_the_protocol_is_found(root: Path, way: str) -> None:
+    """A protocol rates photographs of its own, so that they are tested on like those of the test split."""
+    train, val = (of_split(root, split)[0] for split in ("train", "val"))
+    (root / "rated" / "more").mkdir(parents=True)
+    make, options = WAYS[way]
+    copies = {}
+    for original in (train, val):
+        with Image.open(root / "photos" / original) as image:
+            name = f"rated/more/{Path(original).stem}{options['suffix']}"
+            make(image).save(root / name, **{key: options[key] for key in options if key != "suffix"})
+        copies[name] = f"photos/{original}"
+    for protocol, expected in (
+        ({"name": "x", "images": "rated"}, copies),
+        ({"name": "x", "images": None}, {}),
+        (None, {}),
+    ):
+        found = find_leaks({"data": FOLDER, "protocol": protocol}, root)
+        assert {leak.files[1]: leak.files[0] for leak in found} == expected
+    assert {leak.splits for leak in find_leaks({"data": FOLDER, "protocol": {"images": "rated"}}, root)} == {
+        ("train", "test"),
+        ("val", "test"),
+    }
+
+
+def test_the_test_photographs_may_be_those_of_the_protocol(root: Path) -> None:
+    (root / "rated").mkdir()
+    for name in of_split(root, "test"):
+        shutil.copyfile(root / "photos" / name, root / "rated" / name)
+    assert find_leaks({"data": FOLDER, "protocol": {"images": "rated"}}, root) == []
+    assert find_leaks({"data": FOLDER, "protocol": {"images": "absent"}}, root) == []
+    cifar = {"name": "cifar10", "size": 32}
+    assert find_leaks({"data": cifar, "protocol": {"images": "rated"}}, root) == [], "nothing to compare with"
+
+
 def test_only_the_photographs_that_are_used_count(root: Path) -> None:
     first, *_ = sorted(of_split(root, "train"))
     shutil.copyfile(root / "photos" / first, root / "photos" / named("test", "same", ".png"))

@@ -338,6 +338,13 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
         with Image.open(io.BytesIO(files[name])) as shown:
             assert (shown.size, shown.getexif()[0x0112]) == ((90, 50), 8)
     assert (said["resized"], said["windows"]) == (True, None)
+    rated = predict.score_map(found, picture)
+    assert (rated is not None) == (head == "mask")
+    if rated is not None:
+        with Image.open(io.BytesIO(rated)) as grey:
+            assert (grey.mode, grey.size) == ("I;16", picture.upright().size)
+            mean = np.asarray(grey).mean() / predict.MAP_WHITE
+        assert mean == pytest.approx(found.heat_hw.mean().item(), abs=0.02)
     sure = predict.detect(network, config, lambda _: Threshold(100.0, {}), picture)
     assert (sure.label, sure.box) == ("authentic", None)
     said = json.loads(predict.files(sure, picture)["found.json"])

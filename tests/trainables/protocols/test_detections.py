@@ -139,3 +139,70 @@ def test_maps_that_cannot_be_rated_are_refused(folder: Path, tmp_path: Path, spo
     with pytest.raises(TrialError) as raised:
         rate(true, {"theirs": MapFolder(tmp_path / "maps")}, ["pixel_f1"], rated_one=rates(protocol))
     assert why in str(raised.value)
+
+
+def alpha(file: Path) -> None:
+    """The mask as transparency of a white image, as some editors save it."""
+    mask = Image.open(file).convert("L")
+    white = Image.new("L", mask.size, 255)
+    Image.merge("RGBA", [white, white, white, mask]).save(file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (
+            lambda file: Image.fromarray(np.asarray(Image.open(file)).astype(np.uint8)).save(file),
+            "0 and 1 instead of 0",
+        ),
+        (alpha, "it has an alpha channel, which could be the mask itself"),
+        (lambda file: Image.fromarray(np.zeros((30, 40), np.uint16)).save(file), "more than 8 bits"),
+        (lambda file: Image.fromarray(np.zeros((30, 40), bool)).save(file), "none of its 6 masks has a white pixel"),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["benco-pixels", "trufor-images"])
+def test_true_masks_that_would_say_something_else_are_refused(
+    folder: Path, tmp_path: Path, spoil: Any, why: str, protocol: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of these was once read as a set in which nothing, or everything, is manipulated."""
+    shutil.copytree(folder / "truth", tmp_path / "truth")
+    for file in (tmp_path / "truth").iterdir():
+        spoil(file)
+    scores = tmp_path / "scores.csv"
+    scores.write_text("\n".join(["image,score", *(f"{name},0.5" for name in NAMES)]))
+    rated = folder / "good" if protocol == "benco-pixels" else scores
+    assert main(["score", str(rated), "--protocol", protocol, "--truth", str(tmp_path / "truth")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    expected = "all of its 6 photographs are authentic" if protocol == "trufor-images" and "none of" in why else why
+    assert expected in said
+
+
+def test_opaque_and_coloured_masks_are_read(folder: Path, tmp_path: Path) -> None:
+    before = [image.hole_hw for image in TrueMasks(benco(), folder / "truth")]
+    for mode in ("RGB", "RGBA", "LA", "P"):
+        for name in NAMES:
+            (tmp_path / mode).mkdir(exist_ok=True)
+            Image.open(folder / "truth" / f"{name}.png").convert("L").convert(mode).save(
+                tmp_path / mode / f"{name}.png"
+            )
+        read = [image.hole_hw for image in TrueMasks(benco(), tmp_path / mode)]
+        assert all(np.array_equal(one, other) for one, other in zip(before, read, strict=True)), mode
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_maps_of_0_and_1_are_refused(folder: Path, tmp_path: Path, dtype: Any) -> None:
+    """A detector's decisions, saved without a factor: all of them would be below the threshold."""
+    for file in (folder / "good").glob("*.png"):
+        Image.fromarray((np.asarray(Image.open(file)) > 127).astype(dtype)).save(tmp_path / file.name)
+    with pytest.raises(TrialError, match="are 0 and 1, which are probabilities of nearly 0") as raised:
+        MapFolder(tmp_path).check(NAMES)
+    assert "255" in raised.value.fix
+    one = tmp_path / f"{NAMES[0]}.png"
+    Image.fromarray(np.full((30, 40), 200, dtype)).save(one)
+    MapFolder(tmp_path).check(NAMES)
+    for file in tmp_path.iterdir():
+        Image.fromarray(np.zeros((30, 40), dtype)).save(file)
+    MapFolder(tmp_path).check(NAMES)
+    Image.fromarray(np.ones((30, 40), bool)).save(one)
+    MapFolder(tmp_path).check(NAMES)
+    assert (MapFolder(tmp_path).map(next(iter(TrueMasks(benco(), folder / "truth")))) == LARGEST).all()

@@ -135,7 +135,9 @@ def test_changed_known_pixels_are_counted_and_not_rated(folder: Path, tmp_path: 
         (lambda file: Image.open(file).resize((31, 32)).save(file), "it has 31 x 32 px"),
         (lambda file: Image.open(file).convert("RGBA").save(file), "it has an alpha channel"),
         (lambda file: Image.fromarray(np.zeros((32, 32), np.uint16)).save(file), "more than 8 bits"),
-        (lambda file: file.write_bytes(SIXTEEN_BITS), "16 bits for each channel"),
+        (lambda file: file.write_bytes(SIXTEEN_BITS[".png"]), "16 bits for each channel"),
+        (lambda file: file.with_suffix(".tiff").write_bytes(_moved(file, ".tiff")), "16 bits for each channel"),
+        (lambda file: Image.open(file).convert("P").save(file, transparency=0), "it has an alpha channel"),
         (lambda file: file.write_bytes(file.read_bytes()[:60]), "it does not decode"),
     ],
 )
@@ -149,11 +151,17 @@ def test_fills_that_cannot_be_rated_are_refused(folder: Path, tmp_path: Path, sp
     assert why in str(raised.value)
 
 
-def _sixteen_bits() -> bytes:
+def _sixteen_bits(ending: str) -> bytes:
     """An RGB file of 16 bits, which Pillow opens as one of 8."""
     import cv2
 
-    return bytes(cv2.imencode(".png", np.full((32, 32, 3), 30_000, np.uint16))[1])
+    return bytes(cv2.imencode(ending, np.full((32, 32, 3), 30_000, np.uint16))[1])
 
 
-SIXTEEN_BITS = _sixteen_bits()
+SIXTEEN_BITS = {ending: _sixteen_bits(ending) for ending in (".png", ".tiff")}
+
+
+def _moved(file: Path, ending: str) -> bytes:
+    """Remove a file that another one takes the place of; returns the content of the latter."""
+    file.unlink()
+    return SIXTEEN_BITS[ending]
