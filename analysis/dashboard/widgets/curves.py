@@ -19,8 +19,6 @@ CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"
 """Configuration of Plotly's own buttons."""
 _POINTS = 400
 """Maximum number of points of a line; longer histories are thinned for the browser."""
-_WHOLE = 12
-"""Number of epochs, or steps, up to which each has a tick."""
 _MOST_LINES = 200
 """Maximum number of lines of single seeds."""
 
@@ -66,7 +64,8 @@ def study_figure(
         mean, low, high = figures.bands(rows, column)
         if not seeds:
             figure.add_trace(_band(low, high, smooth, colour, name))
-        figure.add_trace(_line(mean.index, _smoothed(mean, smooth), name, colour, dash, 2.2).update(legendgroup=name))
+        line = _line(mean.index, _smoothed(mean, smooth), name, colour, dash, 2.2).update(legendgroup=name)
+        figure.add_trace(line.update(mode="lines" if len(mean) > 1 else "markers", marker={"size": 8}))
     _axes(figure, title(column), log, dark)
     return figure, f"Only the first {_MOST_LINES} seeds are drawn." if lines >= _MOST_LINES else ""
 
@@ -134,13 +133,9 @@ def trace_figure(trace: Mapping[str, Any], dark: bool) -> go.Figure:
 
 def _axes(figure: go.Figure, words: str, log: bool, dark: bool) -> None:
     theme.style_figure(figure, dark, 420)
-    figure.update_layout(
-        title_text=words, hovermode="x unified", legend={"orientation": "h", "y": -0.18, "x": 0, "title": None}
-    )
+    figure.update_layout(title_text=words, hovermode="x unified", legend=theme.LEGEND)
     figure.update_xaxes(title_text="epoch", showgrid=False, tickformat=",d", minallowed=0)
-    across = [one for trace in figure.data for one in (() if trace.x is None else trace.x) if one is not None]
-    if across and max(across) - min(across) <= _WHOLE:
-        figure.update_xaxes(dtick=1)  # otherwise rounded ticks repeat: 1, 2, 2
+    figure.update_xaxes(**theme.whole_ticks(figure))
     figure.update_yaxes(type="log" if log else "linear")
     up = [one for trace in figure.data for one in (() if trace.y is None else trace.y) if one is not None and one > 0]
     if log and up and max(up) < 100 * min(up):

@@ -72,12 +72,17 @@ def show(found: Mapping[str, Strips]) -> None:
     number = samples.number(first)
     chosen = elements.select_box("Zoom", [ALL, *(f"image {at}" for at in range(number))], "zoom")
     if chosen == ALL:
-        tiles = [(title, pictures.interleave(upper, lower, number)) for title, upper, lower in columns]
+        maps = any(lower is not None for _, _, lower in columns)
+        tiles = [
+            (title, pictures.interleave(upper, lower, number) if maps else pictures.cut_tiles(upper, number))
+            for title, upper, lower in columns
+        ]
         st.image(pictures.assemble_grid(tiles), alt="the same images of each arm or trial")
     else:
         _enlarged(columns, int(chosen.rpartition(" ")[2]))
     if "found" in first:
-        elements.note(f"{BOXES} Below: the heat map of a detector that predicts masks.")
+        heat = any("heat" in strips for strips in found.values())
+        elements.note(f"{BOXES} Below: the heat map of a detector that predicts masks." if heat else BOXES)
     else:
         elements.note(
             f"Below each image is its error map: white is zero, the darkest red {pictures.DARKEST:g} of the range or "
