@@ -74,6 +74,8 @@ def style() -> str:
         [data-testid="stMultiSelect"] span[title], [data-baseweb="tag"] * {{ color: {on_primary} !important }}
         .js-plotly-plot .main-svg :not(.hoverlayer *) > text:not(.bartext) {{ fill: {ink} !important }}
         .js-plotly-plot :is(.xgrid, .ygrid, .xlines-above, .ylines-above) {{ stroke: {line} !important }}
+        .js-plotly-plot .modebar-btn path {{ fill: {faint} !important }}
+        .js-plotly-plot .modebar-btn.active path {{ fill: {ink} !important }}
         [data-stale="true"] {{ opacity: 1 !important }}
         [class*="st-key-trials-"] a p {{ text-decoration: underline }}"""
 

@@ -121,7 +121,8 @@ def trace_figure(trace: Mapping[str, Any], dark: bool) -> go.Figure:
             continue
         positive = positive and all(value > 0 for _, value in known)
         across, up = [step for step, _ in known], [value for _, value in known]
-        line = _line(across, up, name, theme.arm_colour(number), theme.arm_dash(number))
+        width = 2.0 if number else 6.0  # the sum, which the only term of a loss would cover
+        line = _line(across, up, name, theme.arm_colour(number), theme.arm_dash(number), width)
         figure.add_trace(line.update(mode="lines+markers", marker={"size": 5}))
         if values[-1] is None:
             end = _line(steps[-1:], up[-1:], f"{name} is not finite", theme.arm_colour(number), "solid")

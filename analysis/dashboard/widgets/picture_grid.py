@@ -9,7 +9,6 @@ import streamlit as st
 from PIL.Image import Image, Resampling
 
 from analysis import wording
-from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from analysis.dashboard.data import samples
 from analysis.dashboard.widgets import elements, image_slider
@@ -133,8 +132,7 @@ def _overlay(columns: Sequence[Column], number: int, at: int) -> None:
         two = elements.select_box("Right", [title for title in order if title != one], "right")
     with left:
         tiles = [pictures.cut_tiles(strips[title], number)[at] for title in (one, two)]
-        ink = (theme.DARK if elements.is_dark() else theme.LIGHT)["ink"]
-        page = image_slider.slider_page((one, tiles[0]), (two, tiles[1]), ink)
+        page = image_slider.slider_page((one, tiles[0]), (two, tiles[1]))
         with st.container(width=image_slider.WIDTH):
             st.iframe(page, height=image_slider.HEIGHT)
 
