@@ -22,7 +22,7 @@ _PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'">
 <style>
- :root {{ color-scheme: light dark }}
+ :root {{ color-scheme: light dark; background: light-dark({ground}, {dark_ground}) }}
  body {{ margin: 0; font: 14px "Source Sans", "Source Sans Pro", sans-serif; max-width: {side}px;
    color: light-dark({light}, {dark}) }}
  .both {{ position: relative; width: 100%; aspect-ratio: 1 }}
@@ -62,6 +62,8 @@ def slider_page(left: tuple[str, Image], right: tuple[str, Image]) -> str:
         nonce=secrets.token_urlsafe(12),
         light=theme.LIGHT["ink"],
         dark=theme.DARK["ink"],
+        ground=theme.LIGHT["ground"],
+        dark_ground=theme.DARK["ground"],
         side=_SIDE,
         blink=_BLINK_MS,
         left=html.escape(left[0]),
