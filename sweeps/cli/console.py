@@ -230,6 +230,8 @@ def sweeps(statuses: Sequence[SweepStatus], uri: str) -> None:
     table = make_table("sweep", "trials", "done", "running", "failed", "open", "question")
     table.columns[0].no_wrap = True  # names are typed in the next command
     table.columns[0].overflow = "fold"
+    table.columns[-1].no_wrap = table.expand = True  # a sweep is a line, however narrow the terminal is
+    table.columns[-1].ratio = 1
     for sweep in statuses:
         count = Counter(state.state for state in sweep.trials.values())
         waiting = count["interrupted"] + count["damaged"] + count["queued"]

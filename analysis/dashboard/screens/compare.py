@@ -75,7 +75,12 @@ def show() -> None:
     elif chosen == PICTURES:
         _pictures(items)
     elif study:
-        _images(study, [item.arm for item in items])
+        arms = [item.arm for item in items]
+        if st.toggle("Read the scores of each test image", key="single", bind="query-params"):
+            busy = any(child.running for child in current().children.of(study.name))
+            elements.auto_refresh(lambda: _images(name, arms, busy), elements.LIVE_S if busy else elements.STILL_S)
+        else:
+            elements.note("This reads a few hundred kilobytes per trial.")
     if study:
         notes.section(study.name, "compare")
 
@@ -244,11 +249,14 @@ def _pictures(items: Sequence[ComparedItem]) -> None:
 # --- single images ----------------------------------------------------------------------------------------------------
 
 
-def _images(study: Study, arms: Sequence[str]) -> None:
-    """The worst images of each arm, and those on which the arms disagree most; read only on request."""
-    if not st.toggle("Read the scores of each test image", key="single", bind="query-params"):
-        elements.note("This reads a few hundred kilobytes per trial.")
-        return
+def _images(name: str, arms: Sequence[str], before: bool) -> None:
+    """The worst images of each arm, and those on which the arms disagree most.
+
+    before: whether a command of the sweep ran when the page was drawn.
+    """
+    if any(child.running for child in current().children.of(name)) != before:
+        st.rerun()  # at another pace
+    study = current().reader.study(name)
     found = images.read_images(study, arms)
     if found is None:
         elements.empty_state("No scores of single images", "Finished trials that trained in one process have them.")
@@ -261,7 +269,7 @@ def _images(study: Study, arms: Sequence[str]) -> None:
         if drawn:
             st.image(drawn, alt="the images on which arms disagree most")
         else:
-            _redraw(study.name)
+            _redraw(study.name, arms)
     places = st.columns(min(len(found.worst), 2))
     for number, worst in enumerate(found.worst):
         with places[number % len(places)]:
@@ -290,13 +298,14 @@ def _disputed_table(found: images.DisputedImages) -> None:
     st.dataframe(table.style.format(lambda value: wording.fixed(value, 1)))
 
 
-def _redraw(name: str) -> None:
+def _redraw(name: str, arms: Sequence[str]) -> None:
     """A button that has the disputed images drawn, because trials store pictures of other images only."""
     off = buttons.disabled_reason(current())
     elements.note("No trial has stored pictures of these images. The finished trials can fill them again.")
     if st.button("Draw these images", icon=":material/brush:", disabled=bool(off), help=off or None, key="redraw"):
         given = current().settings
         data = ("--data", given.data) if given.data else ()
-        command = ("report", name, "--store", given.store, "--redraw", *data)
-        buttons.confirm(name, buttons.Action("Draw", "Fills the disputed images with every finished arm.", command))
+        chosen = (f"--redraw-arm={arm}" for arm in arms)
+        command = ("report", name, "--store", given.store, "--redraw", *chosen, *data)
+        buttons.confirm(name, buttons.Action("Draw", "Fills the disputed images with each of these arms.", command))
     buttons.show_outcome(name)
