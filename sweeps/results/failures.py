@@ -81,8 +81,9 @@ def advice(error: Json, config: Json, own: Collection[str] = ()) -> str:
     """
     if error.get("type") == OUT_OF_MEMORY:
         batch = config.get("batch")
-        known = isinstance(batch, int) and batch > 3
-        smaller = _change("batch", str(batch // 2), str(batch), own) if known else "fewer images"
+        smaller = "fewer images"
+        if isinstance(batch, int) and batch > 3:
+            smaller = _change("batch", str(batch // 2), str(batch), own)
         return f"Use a smaller batch: {smaller}, or run fewer trials at once on this machine."
     if error.get("type") != DIVERGED:
         lines = [line.strip() for line in str(error.get("message", "")).splitlines()]

@@ -295,7 +295,7 @@ def _disputed_table(found: images.DisputedImages) -> None:
         columns=[f"image {number}" for number in found.images],
         index=pd.Index(list(rows), name="PSNR hole (dB)"),
     )
-    st.dataframe(table.style.format(lambda value: wording.fixed(value, 1)))
+    st.dataframe(table.style.format("{:.1f}"))
 
 
 def _redraw(name: str, arms: Sequence[str]) -> None:

@@ -56,10 +56,9 @@ def _list(found: str, order: str) -> None:
         )
         return
     chosen.sort(key=_key(order))
+    words: dict[str, Any] = {"Cost": wording.duration, "Last change": elements.time_ago}
     event: Any = st.dataframe(
-        _frame(chosen, tags).style.format(
-            {"Cost": wording.duration, "Last change": elements.time_ago}, na_rep=_UNKNOWN
-        ),
+        _frame(chosen, tags).style.format(words, na_rep=_UNKNOWN),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-cell",

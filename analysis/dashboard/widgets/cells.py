@@ -41,10 +41,10 @@ def cells(study: Study, states: Mapping[str, TrialState], metric: str) -> list[G
     values = {arm: study.values(arm, metric) for arm in study.names}
     digits = _digits(list(values.values()))
     found = [_cell(study, cell, states, metric, values[cell.arm], digits, first) for cell in study.cells]
-    return _sortable(found)
+    return sortable(found)
 
 
-def _sortable(found: list[GridCell]) -> list[GridCell]:
+def sortable(found: list[GridCell]) -> list[GridCell]:
     """Put blanks before shorter numbers of finished trials, so that a table that sorts texts sorts these numbers."""
     wide = max((len(cell.text) for cell in found if cell.state in _FINISHED), default=0)
     made = []

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -20,7 +21,7 @@ from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.processes import optuna_server, predict_upload
 from analysis.dashboard.processes.predictor import PredictorProcess
 from analysis.dashboard.settings import DashboardSettings
-from analysis.dashboard.widgets import buttons, code, optimisation
+from analysis.dashboard.widgets import buttons, cells, code, optimisation
 from sweeps.results import notes
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
@@ -91,8 +92,19 @@ def test_the_list_has_every_sweep(store: FolderStore, visit: Open, tmp_path: Pat
             break
         time.sleep(0.1)
     assert table.loc["partial-conv", "Best so far"].startswith("partial convolution: 27.")
+    assert {table["Cost"].dtype, table["Last change"].dtype} == {np.dtype(float)}, "they sort as numbers"
+    shown = pa.ipc.open_stream(page.dataframe[0].proto.arrow_data.styler.display_values).read_pandas().to_string()
+    assert " min" in shown, "and read as durations"
     assert layout.get_json(store, layout.summary_key("other")) is not None, "a finished sweep's summary is stored"
     assert layout.get_json(store, layout.summary_key("partial-conv")) is None, "an unfinished one's is not"
+
+
+def test_numbers_of_cells_sort_as_texts() -> None:
+    found = [cells.GridCell("a", 0, "x", "done", f"✓ {number}", float(number)) for number in ("9.5", "10.25", "100.00")]
+    failed = cells.GridCell("a", 1, "y", "failed", "✕ failed", None)
+    padded = [cell.text for cell in cells.sortable([*reversed(found), failed])]
+    assert sorted(padded[:3]) == ["✓    9.5", "✓  10.25", "✓ 100.00"]
+    assert padded[3] == "✕ failed"
 
 
 @pytest.mark.usefixtures("store")
