@@ -8,6 +8,11 @@ from optuna.samplers import TPESampler
 from optuna.search_space import IntersectionSearchSpace
 
 
+def new_space() -> IntersectionSearchSpace:
+    """The search space of a study that no sampler has drawn for."""
+    return IntersectionSearchSpace(include_pruned=True)
+
+
 class JointTPE(TPESampler):  # type: ignore[misc]
     """TPE that draws all keys jointly, with the suggestions of a plain one of the same seed.
 

@@ -27,7 +27,9 @@ class LiveStudy:
     def catch_up(self, history: History) -> Any:
         """The study with all suggestions and outcomes of a history. What is drawn in it next becomes part of it."""
         if self._study is None or not self._agrees(history):
-            self._study, self.space = history.study(), _empty_space()
+            from sweeps.search import joint_tpe
+
+            self._study, self.space = history.study(), joint_tpe.new_space()
         else:
             trials = self._trials()
             for number in range(len(trials), len(history.asks)):
@@ -63,9 +65,3 @@ class LiveStudy:
         for epoch, value in known.intermediate_values.items():
             storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
         storage.set_trial_state_values(trial._trial_id, known.state, known.values)
-
-
-def _empty_space() -> Any:
-    from optuna.search_space import IntersectionSearchSpace
-
-    return IntersectionSearchSpace(include_pruned=True)
