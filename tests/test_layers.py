@@ -32,6 +32,7 @@ THEIRS: dict[str, tuple[str, ...]] = {
     "optuna": (
         "sweeps/search/history.py",
         "sweeps/search/samplers.py",
+        "sweeps/search/joint_tpe.py",
         "analysis/dashboard/widgets/optimisation.py",
         "analysis/dashboard/processes/optuna_server.py",
         "cluster/",

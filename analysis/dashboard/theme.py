@@ -26,6 +26,10 @@ LIGHT = {"ground": "#ffffff", "second": "#f5f6f8", "ink": "#0f1216", "faint": "#
 DARK = {"ground": "#12161c", "second": "#1b2129", "ink": "#e6e9ed", "faint": "#9aa5b1", "line": "#313a45"}
 _SIZES = ["1.75rem", "1.25rem", "1.0625rem", "1rem", "0.9375rem", "0.875rem"]
 """Sizes of headings one to six; text has 1rem, which is 15 px."""
+LEGEND = {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "title": None}
+"""Legend of a figure: below its axis, in as many lines as it needs."""
+_WHOLE = 12
+"""Number of epochs, steps or suggestions up to which each has a tick."""
 _LOW, _HIGH = (86, 180, 233), (0, 114, 178)
 """Colours of the worst and the best value of a metric, as RGB."""
 
@@ -62,10 +66,16 @@ def style() -> str:
     It follows the colour scheme without the server, so that a browser may change it at any time.
     """
     faint = f"light-dark({LIGHT['faint']}, {DARK['faint']})"
+    ink = f"light-dark({LIGHT['ink']}, {DARK['ink']})"
+    line = f"light-dark({LIGHT['line']}, {DARK['line']})"
     on_primary = f"light-dark({LIGHT['ground']}, {DARK['ground']})"
     return f"""[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {{ color: {faint}; opacity: 1 }}
         [data-testid^="stBaseButton-primary"]:enabled, [data-testid^="stBaseButton-primary"]:enabled p,
         [data-testid="stMultiSelect"] span[title], [data-baseweb="tag"] * {{ color: {on_primary} !important }}
+        .js-plotly-plot .main-svg :not(.hoverlayer *) > text:not(.bartext) {{ fill: {ink} !important }}
+        .js-plotly-plot :is(.xgrid, .ygrid, .xlines-above, .ylines-above) {{ stroke: {line} !important }}
+        .js-plotly-plot .modebar-btn path {{ fill: {faint} !important }}
+        .js-plotly-plot .modebar-btn.active path {{ fill: {ink} !important }}
         [data-stale="true"] {{ opacity: 1 !important }}
         [class*="st-key-trials-"] a p {{ text-decoration: underline }}"""
 
@@ -90,6 +100,13 @@ def arm_colour(number: int) -> str:
 def arm_dash(number: int) -> str:
     """Dash of an arm's lines; arms that share a colour differ in their dashes."""
     return ("solid", "dash", "dashdot", "dot")[number // len(PALETTE) % 4]
+
+
+def whole_ticks(figure: Any) -> dict[str, Any]:
+    """Settings of an axis of whole numbers: a tick for each if there are few, and never fractions."""
+    across = [one for trace in figure.data for one in (() if trace.x is None else trace.x) if one is not None]
+    short = across and max(across) - min(across) <= _WHOLE
+    return {"tickformat": ",d"} | ({"dtick": 1} if short else {})
 
 
 def style_figure(figure: Any, dark: bool, height: int = 380) -> Any:

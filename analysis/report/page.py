@@ -99,7 +99,8 @@ def grid_words(report: Report) -> list[str]:
         return [
             _pair(report, "Compare the boxes of {} with those of {}: the red box should cover the green one."),
             "The same images for every arm. Green: the true box; red: the predicted box, drawn if the probability, "
-            "which is below the image, is at least 0.5. Below that: the heat map of an arm that predicts masks.",
+            "which is in the corner of the image, is at least 0.5."
+            + (" Below: the heat map of an arm that predicts masks." if report.grid.heat else ""),
             f"{_seeds(report)}.",
         ]
     return [

@@ -75,44 +75,9 @@ def cells_done(row: Row) -> str:
     return ", ".join([f"{row.states['done']} of {total}", *others])
 
 
-def evidence_text(entry: TableEntry) -> str:
-    """'n=8', or 'exact' if the value does not depend on the seed."""
-    return "" if entry.ours is None else _evidence(entry.ours)
-
-
-def own_text(entry: TableEntry, column: Column) -> str:
-    """'27.31 ± 0.12 (n=8)'."""
-    return mean_text(entry.ours, column.digits)
-
-
 def published_text(entry: TableEntry) -> str:
     """The published values, converted: '0.0005', or '0.0005 / 0.0006' if a document prints two."""
     return " / ".join(figure.text for figure in entry.published) or NOTHING
-
-
-def difference_text(entry: TableEntry, column: Column, row: Row) -> str:
-    """'+1.20 [+0.98, +1.42] (n=8)'."""
-    if row.baseline:
-        return "baseline"
-    if entry.difference is None:
-        return NOTHING
-    found, digits = entry.difference, column.difference_digits
-    parts = [
-        wording.fixed(found.mean, digits, plus=True),
-        wording.brackets(found, digits, plus=True),
-        significance_text(entry),
-    ]
-    return " ".join(filter(None, parts))
-
-
-def significance_text(entry: TableEntry) -> str:
-    """Number of pairs and significance of a difference: '(n=9) *', '(n=3, underpowered)', '(exact)'."""
-    if entry.difference is None or entry.difference.exact:
-        return f"({_evidence(entry.difference)})" if entry.difference else ""
-    n, test = f"n={entry.difference.n}", entry.comparison
-    if test is None:
-        return f"({n})"
-    return f"({n}, underpowered)" if test.underpowered else f"({n}) *" if test.differs else f"({n})"
 
 
 def incomplete(row: Row) -> bool:

@@ -95,13 +95,6 @@ class Table:
     lead: tuple[str, ...] = ()
     """Sentences for above the results."""
 
-    @property
-    def caption(self) -> list[str]:
-        """All sentences, for a table that has results and differences side by side."""
-        first, *others = self.on_results
-        both = 1 if self.protocol else 0  # the results say more of the protocol
-        return [first, *self.on_differences[: len(self.on_differences) - both], *others]
-
 
 def build(study: Study, shape: Shape | None = None) -> Table:
     """The table of a study in its report's metrics; arms without finished trials have empty rows.

@@ -159,15 +159,21 @@ class RedrawnImages:
     """Arms for which they could not be drawn, and why."""
 
 
-def redraw(store: StoreLike, report: Report, data: DataFolders | None = None) -> RedrawnImages | None:
+def redraw(
+    store: StoreLike, report: Report, data: DataFolders | None = None, arms: Sequence[str] = ()
+) -> RedrawnImages | None:
     """Fill the test images on which the arms differ with the final checkpoint of each arm, for the files of a report.
 
     They are kept in the store; images that were drawn before for the same trials are not drawn again. data: folder of
-    the data sets; None: $SWEEPS_DATA. Returns None if no two arms have values of single test images.
+    the data sets; None: $SWEEPS_DATA. arms: take the images on which these arms differ, and draw only them; otherwise
+    all arms. Returns None if no two arms have values of single test images. Raises SweepError for an unknown arm.
     """
     from analysis.report.sections import images
 
-    store, shown = arguments.plain_store(store), report.images
+    for name in arms:
+        _check_arm(report.study, name)
+    store = arguments.plain_store(store)
+    shown = images.read_images(report.study, arms) if arms else report.images
     if shown is None or shown.disputed is None:
         return None
     disputed = shown.disputed.images
@@ -185,6 +191,12 @@ def redraw(store: StoreLike, report: Report, data: DataFolders | None = None) ->
             store.put(f"{folder}/{name}", strips[name])
         drawn.append(arm)
     return RedrawnImages(len(disputed), drawn, len(kept), skipped)
+
+
+def _check_arm(study: Study, name: str) -> None:
+    if name not in study.names:
+        allowed = ", ".join(map(repr, study.names))
+        raise SweepError(f"arm {name!r}", f"{study.name} has no such arm", allowed, f"--redraw-arm {study.names[0]!r}")
 
 
 def _strips(

@@ -230,6 +230,8 @@ def sweeps(statuses: Sequence[SweepStatus], uri: str) -> None:
     table = make_table("sweep", "trials", "done", "running", "failed", "open", "question")
     table.columns[0].no_wrap = True  # names are typed in the next command
     table.columns[0].overflow = "fold"
+    table.columns[-1].no_wrap = table.expand = True  # a sweep is a line, however narrow the terminal is
+    table.columns[-1].ratio = 1
     for sweep in statuses:
         count = Counter(state.state for state in sweep.trials.values())
         waiting = count["interrupted"] + count["damaged"] + count["queued"]
@@ -267,7 +269,7 @@ def status(sweep: SweepStatus) -> None:
 
 def _failures(out: Console, stored: Json, states: Mapping[str, TrialState], where: str = "") -> None:
     """Each error once, with its trials and what to do. where: the store's option for the next command."""
-    configs = {trial["id"]: arm["config"] for arm in stored["arms"] for trial in arm["trials"].values()}
+    arms = {trial["id"]: arm for arm in stored["arms"] for trial in arm["trials"].values()}
     for group in failures.grouped((trial, state.error) for trial, state in states.items() if state.error):
         first = group.trials[0]
         similar = "" if group.alike else "\n  (the others differ in numbers)"
@@ -275,7 +277,8 @@ def _failures(out: Console, stored: Json, states: Mapping[str, TrialState], wher
             Text(f"{_listing(group.trials)} failed: {failures.text(group.error)}{similar}", style="red"),
             Text(f"  (sweeps show {first}{where})", style="dim"),
         )
-        fix = failures.advice(group.error, configs.get(first, {}))
+        arm = arms.get(first, {})
+        fix = failures.advice(group.error, arm.get("config", {}), arm.get("set", ()))
         if fix and fix.lower() not in failures.text(group.error).lower():
             out.print(Text(fix))
     if any(state.state == "failed" for state in states.values()):

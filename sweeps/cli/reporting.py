@@ -49,6 +49,13 @@ def register(verbs: common.Verbs) -> None:
         action="store_true",
         help="first fill the test images on which the arms differ most, with the final checkpoint of each arm",
     )
+    parser.add_argument(
+        "--redraw-arm",
+        metavar="ARM",
+        action="append",
+        default=[],
+        help="with --redraw, once for each of two or more arms: the images on which these arms differ, for them alone",
+    )
     common.add_data(parser, "folder of the data sets, for --redraw (default: $SWEEPS_DATA)")
     common.add_json(parser)
 
@@ -170,7 +177,7 @@ def report(options: argparse.Namespace) -> int:
         if not options.json:
             console.show(formats.terminal(built))
         if options.redraw:
-            redrawn = api.redraw(store, built, options.data)
+            redrawn = api.redraw(store, built, options.data, options.redraw_arm)
             if not options.json:
                 _print_redrawn(name, redrawn)
         written: list[object] = []

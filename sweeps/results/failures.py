@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,11 +74,16 @@ def _in_gib(message: str) -> str:
     return _MIB.sub(lambda found: f"{float(found[1]) / 2**10:,.1f} GiB", message)
 
 
-def advice(error: Json, config: Json) -> str:
-    """What to do about an error; '' if nothing general can be said. config: of the trial."""
+def advice(error: Json, config: Json, own: Collection[str] = ()) -> str:
+    """What to do about an error; '' if nothing general can be said.
+
+    config: of the trial. own: the keys that its arm sets, which `--set` does not reach.
+    """
     if error.get("type") == OUT_OF_MEMORY:
         batch = config.get("batch")
-        smaller = f"--set batch={batch // 2} (now {batch})" if isinstance(batch, int) and batch > 3 else "fewer images"
+        smaller = "fewer images"
+        if isinstance(batch, int) and batch > 3:
+            smaller = _change("batch", str(batch // 2), str(batch), own)
         return f"Use a smaller batch: {smaller}, or run fewer trials at once on this machine."
     if error.get("type") != DIVERGED:
         lines = [line.strip() for line in str(error.get("message", "")).splitlines()]
@@ -91,11 +96,18 @@ def advice(error: Json, config: Json) -> str:
         return f"The first loss{terms} is not finite, before any step was taken: check the data and the loss terms."
     flat = flatten(config)
     rates = [key for key in flat if re.search(r"(^|[._])lr$", key) and isinstance(flat[key], int | float)]
-    lower = ", ".join(f"--set {key}={flat[key] / 10:.3g} (now {flat[key]:.3g})" for key in rates)
+    lower = ", ".join(_change(key, f"{flat[key] / 10:.3g}", f"{flat[key]:.3g}", own) for key in rates)
     words = "Lower the learning rate" + (f": {lower}" if lower else "")
     if config.get("precision") not in (None, "float32"):
         words += ", or train with --set precision=float32"
     return f"{words}."
+
+
+def _change(key: str, new: str, now: str, own: Collection[str]) -> str:
+    """'--set batch=32 (now 64)', or where to change a key that the arm sets."""
+    if any(key == one or key.startswith(f"{one}.") for one in own):
+        return f"{key}={new} (now {now}) in the sweep file, where this arm sets it"
+    return f"--set {key}={new} (now {now})"
 
 
 def not_finite(trace: Json) -> list[str]:

@@ -18,6 +18,8 @@ class LiveStudy:
 
     def __init__(self) -> None:
         self._study: Any = None
+        self.space: Any = None
+        """Optuna's `IntersectionSearchSpace` of the study: the keys that all of its suggestions have."""
         self._asks = 0
         """The number of suggestions that were compared with the history."""
         self._tells: dict[int, Json] = {}
@@ -25,7 +27,9 @@ class LiveStudy:
     def catch_up(self, history: History) -> Any:
         """The study with all suggestions and outcomes of a history. What is drawn in it next becomes part of it."""
         if self._study is None or not self._agrees(history):
-            self._study = history.study()
+            from sweeps.search import joint_tpe
+
+            self._study, self.space = history.study(), joint_tpe.new_space()
         else:
             trials = self._trials()
             for number in range(len(trials), len(history.asks)):

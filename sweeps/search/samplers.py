@@ -47,11 +47,11 @@ def draw(history: History, live: LiveStudy) -> Json | None:
     """
     from optuna.distributions import distribution_to_json
 
-    seed = int(digest([history.spec.seed, len(history.asks)], 8), 16)
+    seed = seed_of(history)
     point = history.next_point() or {}
     with silence_optuna():
         study = live.catch_up(history)
-        study.sampler = _sampler(history, seed)
+        study.sampler = _sampler(history, live, seed)
         before = _study_attrs(study)
         for fixed, attrs in _draws(history, point, seed):
             if fixed:
@@ -71,6 +71,11 @@ def draw(history: History, live: LiveStudy) -> Json | None:
     return None
 
 
+def seed_of(history: History) -> int:
+    """The seed of the sampler that draws the next suggestion."""
+    return int(digest([history.spec.seed, len(history.asks)], 8), 16)
+
+
 def _draws(history: History, point: Params, seed: int) -> Iterator[tuple[Params, Json]]:
     """Candidates: (parameters fixed before the sampler draws the rest, trial attributes to store)."""
     sampler = history.spec.sampler
@@ -86,7 +91,7 @@ def _draws(history: History, point: Params, seed: int) -> Iterator[tuple[Params,
         yield unseen, {}
 
 
-def _sampler(history: History, seed: int) -> Any:
+def _sampler(history: History, live: LiveStudy, seed: int) -> Any:
     """A new Optuna sampler for the parameters that `_draws` does not fix."""
     from optuna import samplers
 
@@ -96,6 +101,10 @@ def _sampler(history: History, seed: int) -> Any:
     if name == "nsga2":
         return samplers.NSGAIISampler(seed=seed, population_size=max(4, min(50, history.begun_with // 4)))
     jointly = conditional or len(history.spec.metrics) == 1
+    if name == "tpe" and jointly and not conditional:
+        from sweeps.search.joint_tpe import JointTPE
+
+        return JointTPE(live.space, seed)
     tpe = samplers.TPESampler(seed=seed, multivariate=jointly, group=conditional, constant_liar=True)
     if name == "gp":
         return samplers.GPSampler(seed=seed, independent_sampler=tpe, warn_independent_sampling=False)

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from trainables.inference.deep_colour import Deep
 from trainables.inference.user_images import Mask
 from trainables.inference.windows import Pixels, Region, as_tensor, ramp, starts
 
@@ -36,11 +37,13 @@ class Filled:
     """A filled photograph."""
 
     image: Image.Image
-    """Upright, in RGB; from `predict.fill`, in the mode and orientation of the file."""
+    """Upright, in RGB; from `predict.fill`, in the mode and orientation of the file, with 8 bits for colours."""
     made: dict[str, Any]
     """How it was filled, for `filled.json`."""
     note: str = ""
     """A sentence on how coarse the fill is; empty if it has the resolution of the photograph."""
+    deep: Deep | None = None
+    """From `predict.fill`, the same as `image` with 16 bits per channel, if the file has them."""
 
 
 class Painter:

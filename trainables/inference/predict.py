@@ -108,13 +108,14 @@ def fill(
     painter = filling.Painter(network, config["data"]["size"], text, options.centred)
     how = filling.resized if resize else filling.windowed
     filled = how(painter, picture.upright(), hole_hw)
-    return replace(filled, image=picture.filled(filled.image, hole_hw))
+    deep = picture.filled_deep(filled.image, hole_hw)
+    return replace(filled, image=picture.filled(filled.image, hole_hw), deep=deep)
 
 
 def fill_files(filled: filling.Filled, picture: Picture) -> dict[str, bytes]:
     """`filled.png`, and `filled.json` with how it was filled."""
     return {
-        "filled.png": picture.png(filled.image),
+        "filled.png": picture.png(filled.image) if filled.deep is None else picture.deep_png(filled.deep),
         "filled.json": _json({**user_images.summary(picture), **filled.made, "note": filled.note or None}),
     }
 

@@ -18,6 +18,8 @@ from PIL import Image
 
 from trainables.data.image_files import WHITE, read_grey, whites_in_words
 from trainables.errors import TrialError
+from trainables.inference import deep_colour
+from trainables.inference.deep_colour import Deep
 
 MOST_PIXELS = 64_000_000
 """Most pixels of an image: 8,000 x 8,000. Checked before decoding, because a small file can decode to any size."""
@@ -33,8 +35,6 @@ _UPRIGHT = {
 }
 """The transposition that turns an image upright, by EXIF orientation."""
 _BACK = {**_UPRIGHT, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-_SIXTEEN = 257
-"""Factor from 8-bit to 16-bit values."""
 
 Box = tuple[float, float, float, float]
 Mask = npt.NDArray[np.bool_]
@@ -46,7 +46,7 @@ class Picture:
 
     file: Path
     stored: Image.Image
-    """The image as stored in the file, of mode L, LA, RGB, RGBA, or I;16 for more than 8 bits."""
+    """The image as stored in the file, of mode L, LA, RGB, RGBA, or I;16 for grey of more than 8 bits."""
     orientation: int
     """EXIF orientation, 1 to 8."""
     profile: bytes | None
@@ -55,6 +55,8 @@ class Picture:
     """EXIF data, orientation included."""
     dpi: tuple[float, float] | None = None
     """Resolution, if the file states one."""
+    deep: Deep | None = None
+    """The stored values if they are colours with 16 bits per channel, of which `stored` has 8."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,7 +67,7 @@ class Picture:
         """The upright image in RGB; transparent pixels keep their stored colour."""
         image = self.stored
         if image.mode == "I;16":
-            grey = (np.asarray(image).astype(np.uint32) + _SIXTEEN // 2) // _SIXTEEN
+            grey = (np.asarray(image).astype(np.uint32) + deep_colour.SIXTEEN // 2) // deep_colour.SIXTEEN
             image = Image.fromarray(grey.astype(np.uint8))
         return self.turned(image.convert("RGB"), _UPRIGHT)
 
@@ -104,9 +106,21 @@ class Picture:
         if self.stored.mode == "I;16":
             values = np.asarray(self.stored).copy()
             at = np.asarray(hole) > 0
-            values[at] = np.asarray(new.convert("L")).astype(np.uint16)[at] * _SIXTEEN
+            values[at] = np.asarray(new.convert("L")).astype(np.uint16)[at] * deep_colour.SIXTEEN
             return Image.fromarray(values)
         return Image.composite(new.convert(self.stored.mode), self.stored, hole)
+
+    def filled_deep(self, fill: Image.Image, hole_hw: Mask) -> Deep | None:
+        """`filled` with 16 bits per channel; None if the file has 8."""
+        if self.deep is None:
+            return None
+        hole = np.asarray(self.back(Image.fromarray(hole_hw.astype(np.uint8) * 255))) > 0
+        new = np.asarray(self.back(fill).convert(self.stored.mode)).astype(np.uint16) * deep_colour.SIXTEEN
+        return np.where(hole[..., None], new, self.deep)
+
+    def deep_png(self, values: Deep) -> bytes:
+        """PNG of values with 16 bits per channel, with the file's EXIF data, resolution and colour profile."""
+        return deep_colour.png(values, self.exif, self.dpi, self.profile)
 
     def png(self, image: Image.Image) -> bytes:
         """PNG of an image in the file's coordinates, with its EXIF data, resolution and, if it fits, colour profile."""
@@ -145,20 +159,24 @@ def decode(image: Image.Image, file: Path) -> Picture:
     """The picture of an opened image; ValueError or OSError if it cannot be decoded, TrialError if it is too large."""
     if image.width * image.height > MOST_PIXELS:
         raise _too_large(file, f"it has {image.width:,} x {image.height:,} pixels")
-    _refuse_deep_colour(image)
+    is_deep = deep_colour.is_deep(image)  # known before the pixels are read
     profile = image.info.get("icc_profile")
     orientation = image.getexif().get(_ORIENTATION, 1)
     plain = _plain(image)
+    deep = _deep(image) if is_deep else None
+    if deep is not None:
+        plain = deep_colour.reduced(deep)
     fitting = profile if plain.mode[0] == image.mode[0] else None
     exif = image.info.get("exif") or _exif_of(orientation)
-    return Picture(file, plain, orientation, fitting, exif, _dpi(image))
+    return Picture(file, plain, orientation, fitting, exif, _dpi(image), deep)
 
 
-def _refuse_deep_colour(image: Image.Image) -> None:
-    """Raise ValueError for 16 bits per channel in colour or with transparency, which Pillow reduces to 8 in silence."""
-    deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
-    if deep and len(image.getbands()) > 1:
-        raise ValueError("its colours have 16 bits per channel, of which Pillow reads 8; save it with 8 bits")
+def _deep(image: Image.Image) -> Deep:
+    """The colours of an opened file with 16 bits per channel, which Pillow would reduce to 8 in silence."""
+    file = Path(getattr(image, "filename", "") or "")
+    if not file.is_file():
+        raise ValueError("its colours have 16 bits per channel, of which Pillow reads 8; give the path of the file")
+    return deep_colour.read(file)
 
 
 def _exif_of(orientation: int) -> bytes | None:

@@ -54,9 +54,13 @@ def rows(found: Mapping[str, Image]) -> dict[str, Image]:
     return {title: strip for title, strip in titled.items() if strip is not None}
 
 
-def sample_sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
-    """PNG with one column per image and the rows of `rows`. None if a picture is missing."""
-    return columns(list(rows(found).values()), most)
+def sample_sheet(found: Mapping[str, Image], most: int = MOST, ranked: bool = False) -> bytes | None:
+    """PNG with one column per image and the rows of `rows`. None if a picture is missing.
+
+    ranked: whether the images are in an order of their own, so that their places are not their numbers.
+    """
+    titles = [f"place {number}" for number in range(1, most + 1)] if ranked else ()
+    return columns(list(rows(found).values()), most, titles)
 
 
 def number(found: Mapping[str, Image]) -> int:

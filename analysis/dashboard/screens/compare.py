@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from analysis import wording
 from analysis.dashboard.context import current
 from analysis.dashboard.data.reader import history
 from analysis.dashboard.widgets import buttons, code, configuration, curves, elements, notes, picture_grid
-from analysis.report import render
 from analysis.report.sections import images
 from analysis.study import Study
+from sweeps.errors import SweepError
 from sweeps.protocols import results as protocol_results
 from sweeps.protocols.identity import differences
 
 ARMS, TRIALS = "Arms of a sweep", "Trials"
 CURVES, CONFIG, CODE = "Curves", "Configuration", "Code"
-PICTURES, IMAGES = "Pictures", "Single images"
+PICTURES, IMAGES = "Pictures", "Worst images"
 _LEAST, _MOST = 2, 6
 _TRIALS = "trials"
 """Key of the ids in the address."""
+_KNOWN = "compare_known"
+"""Key of the sweep and the name of trials that were compared, in the session."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,12 @@ def show() -> None:
     elif chosen == PICTURES:
         _pictures(items)
     elif study:
-        _images(study, [item.arm for item in items])
+        arms = [item.arm for item in items]
+        if st.toggle("Read the scores of each test image", key="single", bind="query-params"):
+            busy = any(child.running for child in current().children.of(study.name))
+            elements.auto_refresh(lambda: _images(name, arms, busy), elements.LIVE_S if busy else elements.STILL_S)
+        else:
+            elements.note("This reads a few hundred kilobytes per trial.")
     if study:
         notes.section(study.name, "compare")
 
@@ -98,13 +107,51 @@ def _arms(study: Study) -> list[ComparedItem]:
 def _trials() -> list[ComparedItem]:
     """The trials that the address names, after a form that adds one by sweep, arm and seed."""
     _add_trial()
-    given = st.text_input("Trial ids, separated by spaces", key=_TRIALS, bind="query-params")
-    items = []
-    for trial in dict.fromkeys(given.replace(",", " ").split()[:_MOST]):
-        body = current().reader.trial(trial)
-        model = body["config"].get("model", {}).get("name", "trial")
-        items.append(ComparedItem(f"{model}, seed {body['seed']}, {trial[:6]}", "", trial, body["config"]))
-    return items
+    chosen = st.container(horizontal=True, key="chosen")
+    with st.expander("Trials by their ids"):
+        given = st.text_input("Trial ids, separated by spaces", key=_TRIALS, bind="query-params")
+    ids = list(dict.fromkeys(given.replace(",", " ").split()))[:_MOST]
+    bodies = {trial: current().reader.trial(trial) for trial in ids}
+    names = _names(bodies)
+    for trial, name in names.items():
+        words, said = elements.escape(name), f"Remove {name}"
+        chosen.button(words, icon=":material/close:", key=f"-{trial}", help=said, on_click=_remove, args=(trial,))
+    return [ComparedItem(names[trial], "", trial, body["config"]) for trial, body in bodies.items()]
+
+
+def _names(bodies: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Names of trials: arm and seed, with the sweep if there are several; the model and the id if no plan has it."""
+    known: dict[str, tuple[str, str]] = st.session_state.setdefault(_KNOWN, {})
+    known |= _places([trial for trial in bodies if trial not in known])
+    several = len({known[trial][0] for trial in bodies}) > 1
+    names = {}
+    for trial, body in bodies.items():
+        sweep, name = known[trial]
+        if sweep:
+            names[trial] = f"{sweep}: {name}" if several else name
+        else:
+            names[trial] = f"{body['config'].get('model', {}).get('name', 'trial')}, seed {body['seed']}, {trial[:6]}"
+    return names
+
+
+def _words(arm: str, seeds: Sequence[str]) -> str:
+    """'Telea' if one trial serves several seeds, otherwise 'base, seed 0'."""
+    return arm if len(seeds) > 1 else f"{arm}, seed {seeds[0]}"
+
+
+def _places(trials: Collection[str]) -> dict[str, tuple[str, str]]:
+    """{id: (sweep, arm and seed)} of trials, from the newest plans; empty texts if none has it."""
+    reader = current().reader
+    found: dict[str, tuple[str, str]] = {}
+    for sweep in reader.names():
+        if len(found) == len(trials):
+            break
+        with contextlib.suppress(SweepError):  # the plan of another sweep cannot be read
+            for arm in reader.plan(sweep)["arms"]:
+                by_seed = {seed: one["id"] for seed, one in arm["trials"].items()}
+                for trial in set(by_seed.values()).intersection(trials):
+                    found[trial] = (sweep, _words(arm["name"], [seed for seed in by_seed if by_seed[seed] == trial]))
+    return {trial: found.get(trial, ("", "")) for trial in trials}
 
 
 def _rated_differently(items: Sequence[ComparedItem]) -> list[str]:
@@ -134,11 +181,19 @@ def _add_trial() -> None:
         arm = str(st.selectbox("Arm", list(arms), key="add_arm"))
         seed = str(st.selectbox("Seed", list(arms.get(arm, {})), key="add_seed"))
         trial = arms.get(arm, {}).get(seed, {}).get("id", "")
-        st.button("Add", icon=":material/add:", key="add", disabled=not trial, on_click=_append, args=(trial,))
+        of_trial = [seed for seed, one in arms.get(arm, {}).items() if one["id"] == trial]
+        added = (trial, sweep, _words(arm, of_trial) if trial else "")
+        st.button("Add", icon=":material/add:", key="add", disabled=not trial, on_click=_append, args=added)
 
 
-def _append(trial: str) -> None:
+def _append(trial: str, sweep: str, name: str) -> None:
+    st.session_state.setdefault(_KNOWN, {})[trial] = (sweep, name)
     st.session_state[_TRIALS] = f"{st.session_state.get(_TRIALS) or ''} {trial}".strip()
+
+
+def _remove(trial: str) -> None:
+    left = [one for one in str(st.session_state.get(_TRIALS) or "").replace(",", " ").split() if one != trial]
+    st.session_state[_TRIALS] = " ".join(left)
 
 
 def _config(items: Sequence[ComparedItem]) -> None:
@@ -194,11 +249,14 @@ def _pictures(items: Sequence[ComparedItem]) -> None:
 # --- single images ----------------------------------------------------------------------------------------------------
 
 
-def _images(study: Study, arms: Sequence[str]) -> None:
-    """The worst images of each arm, and those on which the arms disagree most; read only on request."""
-    if not st.toggle("Read the scores of each test image", key="single", bind="query-params"):
-        elements.note("This reads a few hundred kilobytes per trial.")
-        return
+def _images(name: str, arms: Sequence[str], before: bool) -> None:
+    """The worst images of each arm, and those on which the arms disagree most.
+
+    before: whether a command of the sweep ran when the page was drawn.
+    """
+    if any(child.running for child in current().children.of(name)) != before:
+        st.rerun()  # at another pace
+    study = current().reader.study(name)
     found = images.read_images(study, arms)
     if found is None:
         elements.empty_state("No scores of single images", "Finished trials that trained in one process have them.")
@@ -206,26 +264,48 @@ def _images(study: Study, arms: Sequence[str]) -> None:
     if found.disputed:
         elements.heading("Largest disagreement")
         elements.note(found.disputed.words)
-        st.markdown(render.disputed_markdown(found.disputed))
+        _disputed_table(found.disputed)
         drawn = images.disputed_grid(study, found)
         if drawn:
             st.image(drawn, alt="the images on which arms disagree most")
         else:
-            _redraw(study.name)
-    for worst in found.worst:
-        elements.heading(f"Worst images of {wording.quoted(worst.arm)}")
-        elements.note(", ".join(f"image {number}: {wording.fixed(psnr, 1)} dB" for number, psnr in worst.images))
-        if worst.png:
-            st.image(worst.png, alt=f"worst images of {worst.arm}")
+            _redraw(study.name, arms)
+    places = st.columns(min(len(found.worst), 2))
+    for number, worst in enumerate(found.worst):
+        with places[number % len(places)]:
+            _worst(worst)
 
 
-def _redraw(name: str) -> None:
+def _worst(worst: images.WorstImages) -> None:
+    elements.heading(f"Worst images of {wording.quoted(worst.arm)}")
+    elements.note(
+        "By PSNR in the hole: "
+        + ", ".join(f"image {number}: {wording.fixed(psnr, 1)} dB" for number, psnr in worst.images)
+    )
+    if worst.png:
+        st.image(worst.png, alt=f"worst images of {worst.arm}")
+        elements.note("Rows from the top: damaged, filled, error (white is none), truth.")
+
+
+def _disputed_table(found: images.DisputedImages) -> None:
+    """PSNR in the hole of each disputed image, one column each, and its standard deviation over arms."""
+    rows = {**found.rows, "standard deviation": found.spread}
+    table = pd.DataFrame(
+        list(rows.values()),
+        columns=[f"image {number}" for number in found.images],
+        index=pd.Index(list(rows), name="PSNR hole (dB)"),
+    )
+    st.dataframe(table.style.format("{:.1f}"))
+
+
+def _redraw(name: str, arms: Sequence[str]) -> None:
     """A button that has the disputed images drawn, because trials store pictures of other images only."""
     off = buttons.disabled_reason(current())
     elements.note("No trial has stored pictures of these images. The finished trials can fill them again.")
     if st.button("Draw these images", icon=":material/brush:", disabled=bool(off), help=off or None, key="redraw"):
         given = current().settings
         data = ("--data", given.data) if given.data else ()
-        command = ("report", name, "--store", given.store, "--redraw", *data)
-        buttons.confirm(name, buttons.Action("Draw", "Fills the disputed images with every finished arm.", command))
+        chosen = (f"--redraw-arm={arm}" for arm in arms)
+        command = ("report", name, "--store", given.store, "--redraw", *chosen, *data)
+        buttons.confirm(name, buttons.Action("Draw", "Fills the disputed images with each of these arms.", command))
     buttons.show_outcome(name)

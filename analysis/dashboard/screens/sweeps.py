@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from sweeps.results.progress import EXTENDED
 
 _TABLE = "sweeps_table"
 _ORDERS = ("newest first", "name", "state")
-_WORKING = "…"
+_WORKING, _UNKNOWN = "…", "–"
 _URGENT = ("running", "failed", "interrupted", EXTENDED, "damaged", "queued", "done", "")
 _FEW = 8
 """With fewer sweeps than this, the page has no search and no sorting."""
@@ -55,14 +56,16 @@ def _list(found: str, order: str) -> None:
         )
         return
     chosen.sort(key=_key(order))
+    words: dict[str, Any] = {"Cost": wording.duration, "Last change": elements.time_ago}
     event: Any = st.dataframe(
-        _frame(chosen, tags),
+        _frame(chosen, tags).style.format(words, na_rep=_UNKNOWN),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-cell",
         key=_TABLE,
         height=elements.table_height(len(chosen)),
         column_config=_columns(),
+        placeholder=_UNKNOWN,
     )
     elements.note("Click a sweep to open it. Click a column heading to sort by it.")
     if event.selection.cells:
@@ -104,8 +107,8 @@ def _frame(lines: list[SweepLine], tags: Mapping[str, str]) -> pd.DataFrame:
             "Done": [_share_done(line) for line in lines],
             "Best so far": [_best(line) for line in lines],
             "Claims": [_claims(line) for line in lines],
-            "Cost": [wording.duration(line.summary.seconds) if line.summary else _placeholder(line) for line in lines],
-            "Last change": ["now" if line.states["running"] else elements.time_ago(line.changed_at) for line in lines],
+            "Cost": pd.Series([line.summary.seconds if line.summary else None for line in lines], dtype=float),
+            "Last change": pd.Series([_changed_at(line) for line in lines], dtype=float),
             **(of_people if any(of_people["Tags"]) else {}),
             "Question": [line.question for line in lines],
         }
@@ -133,31 +136,36 @@ def _share_done(line: SweepLine) -> float | None:
 def _best(line: SweepLine) -> str:
     if line.summary is None:
         return _placeholder(line)
-    return f"{line.summary.best_arm}: {line.summary.best}" if line.summary.best else "–"
+    return f"{line.summary.best_arm}: {line.summary.best}" if line.summary.best else _UNKNOWN
+
+
+def _changed_at(line: SweepLine) -> float | None:
+    """When anything of the sweep changed last, in seconds since 1970; None if nothing has."""
+    return time.time() if line.states["running"] else line.changed_at or None
 
 
 def _placeholder(line: SweepLine) -> str:
     """Text in place of a missing summary: being computed, or not computable (the sweep's own page shows why)."""
-    return "–" if line.unreadable else _WORKING
+    return _UNKNOWN if line.unreadable else _WORKING
 
 
 def _claims(line: SweepLine) -> str:
     if line.summary is None:
         return _placeholder(line)
     size = at_size(line.summary.size)
-    return f"{line.summary.holds} of {line.summary.claims} hold{size}" if line.summary.claims else "–"
+    return f"{line.summary.holds} of {line.summary.claims} hold{size}" if line.summary.claims else _UNKNOWN
 
 
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "Sweep": column.TextColumn(width="medium", pinned=True),
-        "State": column.TextColumn(width=120),
-        "Done": column.ProgressColumn(width=110, min_value=0.0, max_value=100.0, format="%d%%"),
-        "Best so far": column.TextColumn(width="medium", help="Best mean of the first metric, with its interval"),
-        "Claims": column.TextColumn(width=90),
-        "Cost": column.TextColumn(width=80, help="Computing time of the finished trials"),
-        "Last change": column.TextColumn(width=100),
+        "Sweep": column.TextColumn(width=175, pinned=True),
+        "State": column.TextColumn(width=110),
+        "Done": column.ProgressColumn(width=85, min_value=0.0, max_value=100.0, format="%d%%"),
+        "Best so far": column.TextColumn(width=280, help="Best mean of the first metric, with its interval"),
+        "Claims": column.TextColumn(width=150),
+        "Cost": column.Column(width=75, help="Computing time of the finished trials"),
+        "Last change": column.Column(width=95),
         "Tags": column.TextColumn(width="small"),
         "Question": column.TextColumn(width="medium"),
     }

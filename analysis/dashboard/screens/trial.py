@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +130,8 @@ def _body(address: _Address, chosen: str, before: str) -> None:
     if used := time_left.load_words([state]):
         elements.note(used)
     if state.error:
-        _error(state.error, address.body["config"])
+        own = _arm_and_baseline(address)[0].get("set", ()) if address.sweep else ()
+        _error(state.error, address.body["config"], own)
     if changed := _changed_code(address):
         st.warning(
             f"Made by older code: {elements.escape(', '.join(changed))} changed since.", icon=":material/history:"
@@ -152,14 +154,14 @@ def _changed_code(address: _Address) -> list[str]:
     return [written for written, code in mine.items() if newest.get(written, code) != code]
 
 
-def _error(error: dict[str, Any], config: dict[str, Any]) -> None:
-    """The error of a failed trial, what to do, and the losses that led to it."""
+def _error(error: dict[str, Any], config: dict[str, Any], own: Collection[str]) -> None:
+    """The error of a failed trial, what to do, and the losses that led to it. own: the keys that its arm sets."""
     with st.container(border=True):
         first, *rest = failures.text(error).splitlines()
         st.markdown(f":red[**{elements.escape(first)}**]")
         if rest:
             st.text("\n".join(rest))
-        elif fix := failures.advice(error, config):
+        elif fix := failures.advice(error, config, own):
             st.markdown(elements.escape(fix))
         trace = error.get("trace") or {}
         if trace.get("steps"):
@@ -224,7 +226,7 @@ def _pictures(address: _Address) -> None:
         f"All epochs have the same images and masks.{legend}"
     )
     worst = samples.strips(reader.store, epochs[epoch], worst=True)
-    if sheet := samples.sample_sheet(worst):
+    if sheet := samples.sample_sheet(worst, ranked=True):
         elements.heading("Worst test images")
         st.image(sheet, alt=f"the worst test images after epoch {epoch}")
         elements.note(f"Worst first. Rows from the top: {', '.join(samples.rows(worst))}.")

@@ -121,12 +121,22 @@ def _about(trial: str, body: Mapping[str, Any]) -> None:
     config = body["config"]
     model = config.get("model", {}).get("name", "")
     size = config.get("data", {}).get("size") or config.get("data", {}).get("input_size")
+    arm = _arm(trial)
+    words = f"{arm}** ({elements.escape(model)})" if arm else f"{elements.escape(model)}**"
     st.markdown(
-        f"**{elements.escape(model)}**, seed {body['seed']}, task {elements.escape(body['task'])}"
+        f"**{words}, seed {body['seed']}, task {elements.escape(body['task'])}"
         + (f"; trained on images of {size} × {size} px" if size else "")
     )
     with st.container(horizontal=True):
         elements.link("trial", f"trial {trial}", ":material/arrow_forward:", trial=trial)
+
+
+def _arm(trial: str) -> str:
+    """The name of the trial's arm in the sweep of the address, for Markdown; '' if the address names none."""
+    reader, name = current().reader, elements.query_value("sweep")
+    arms = reader.plan(name)["arms"] if name in reader.names() else []
+    found = (arm["name"] for arm in arms if any(one["id"] == trial for one in arm["trials"].values()))
+    return elements.escape(next(found, ""))
 
 
 def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:

@@ -31,10 +31,13 @@ def attempts(trial: str) -> None:
         return
     keys = [key for a in found for key in (a.key("attempts", f"{a.number:04d}.json"), a.end_key, a.beat_key)]
     bodies = layout.intact(store.get_many(keys))
+    results = current().reader.results(trial)
     rows, errors = [], []
     for attempt in found:
         claim = bodies.get(attempt.key("attempts", f"{attempt.number:04d}.json"), {})
         end, beat = bodies.get(attempt.end_key), bodies.get(attempt.beat_key, {})
+        saved_at = [epoch for name, epoch in saved if name == attempt.name]
+        done_at = [epoch for epoch, result in results.items() if result.get("attempt") == attempt.name]
         ended = end["ended_at"] if end and end.get("ended_at") else None
         rows.append(
             {
@@ -42,9 +45,9 @@ def attempts(trial: str) -> None:
                 "began, UTC": elements.format_time(claim.get("claimed_at")),
                 "ended, UTC": elements.format_time(ended),
                 "state": end["state"] if end else "not ended",
-                "epoch": beat.get("epoch"),
+                "epoch": max([beat.get("epoch") or 0, *saved_at, *done_at]),
                 "host": claim.get("provenance", {}).get("hardware", {}).get("host", ""),
-                "checkpoints": ", ".join(str(epoch) for name, epoch in saved if name == attempt.name),
+                "checkpoints": ", ".join(map(str, saved_at)),
                 "last heartbeat": elements.time_ago(beat.get("time")),
             }
         )
@@ -55,7 +58,7 @@ def attempts(trial: str) -> None:
         with st.expander(f"Attempt {attempt.number}: {elements.escape(error.get('type', 'error'))}"):
             st.text(str(error.get("message", "")))
             st.code(str(error.get("full") or error.get("traceback") or ""), language=None, wrap_lines=True)
-    for result in current().reader.results(trial).values():
+    for result in results.values():
         for note in result.get("notes", []):
             elements.note(note)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from sweeps.results.progress import EXTENDED, TrialState
 
 NO_COLOUR = "state"
 """Choice of colours by state instead of by metric."""
+_FINISHED = ("done", "cached")
 MOST_ROWS = 400
 """Maximum number of arms that a page shows."""
 
@@ -39,7 +40,23 @@ def cells(study: Study, states: Mapping[str, TrialState], metric: str) -> list[G
     first = min((plan.get("planned_at") or 0.0 for plan in study.versions), default=0.0)
     values = {arm: study.values(arm, metric) for arm in study.names}
     digits = _digits(list(values.values()))
-    return [_cell(study, cell, states, metric, values[cell.arm], digits, first) for cell in study.cells]
+    found = [_cell(study, cell, states, metric, values[cell.arm], digits, first) for cell in study.cells]
+    return sortable(found)
+
+
+def sortable(found: list[GridCell]) -> list[GridCell]:
+    """Put blanks before shorter numbers of finished trials, so that a table that sorts texts sorts these numbers."""
+    wide = max((len(cell.text) for cell in found if cell.state in _FINISHED), default=0)
+    made = []
+    for cell in found:
+        mark, _, number = cell.text.partition(" ")
+        padded = (
+            f"{mark} {number.rjust(wide - len(mark) - 1)}"
+            if cell.state in _FINISHED and cell.value is not None
+            else cell.text
+        )
+        made.append(replace(cell, text=padded))
+    return made
 
 
 def _cell(
@@ -99,7 +116,7 @@ def table(
 def colours(found: list[GridCell], arms: list[str], seeds: list[int], metric: str, by_metric: bool) -> pd.DataFrame:
     """CSS for each cell, by its state or, for finished trials, by its value between the worst and the best one."""
     styles = {(cell.arm, cell.seed): _of_state(cell.state) for cell in found}
-    finished = [cell for cell in found if cell.state in ("done", "cached") and cell.value is not None]
+    finished = [cell for cell in found if cell.state in _FINISHED and cell.value is not None]
     sign = wording.sign(metric) or 1
     if by_metric and finished:
         order = np.array([sign * cell.value for cell in finished if cell.value is not None])

@@ -19,8 +19,6 @@ CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"
 """Configuration of Plotly's own buttons."""
 _POINTS = 400
 """Maximum number of points of a line; longer histories are thinned for the browser."""
-_WHOLE = 12
-"""Number of epochs, or steps, up to which each has a tick."""
 _MOST_LINES = 200
 """Maximum number of lines of single seeds."""
 
@@ -66,7 +64,8 @@ def study_figure(
         mean, low, high = figures.bands(rows, column)
         if not seeds:
             figure.add_trace(_band(low, high, smooth, colour, name))
-        figure.add_trace(_line(mean.index, _smoothed(mean, smooth), name, colour, dash, 2.2).update(legendgroup=name))
+        line = _line(mean.index, _smoothed(mean, smooth), name, colour, dash, 2.2).update(legendgroup=name)
+        figure.add_trace(line.update(mode="lines" if len(mean) > 1 else "markers", marker={"size": 8}))
     _axes(figure, title(column), log, dark)
     return figure, f"Only the first {_MOST_LINES} seeds are drawn." if lines >= _MOST_LINES else ""
 
@@ -122,7 +121,8 @@ def trace_figure(trace: Mapping[str, Any], dark: bool) -> go.Figure:
             continue
         positive = positive and all(value > 0 for _, value in known)
         across, up = [step for step, _ in known], [value for _, value in known]
-        line = _line(across, up, name, theme.arm_colour(number), theme.arm_dash(number))
+        width = 2.0 if number else 6.0  # the sum, which the only term of a loss would cover
+        line = _line(across, up, name, theme.arm_colour(number), theme.arm_dash(number), width)
         figure.add_trace(line.update(mode="lines+markers", marker={"size": 5}))
         if values[-1] is None:
             end = _line(steps[-1:], up[-1:], f"{name} is not finite", theme.arm_colour(number), "solid")
@@ -134,13 +134,9 @@ def trace_figure(trace: Mapping[str, Any], dark: bool) -> go.Figure:
 
 def _axes(figure: go.Figure, words: str, log: bool, dark: bool) -> None:
     theme.style_figure(figure, dark, 420)
-    figure.update_layout(
-        title_text=words, hovermode="x unified", legend={"orientation": "h", "y": -0.18, "x": 0, "title": None}
-    )
+    figure.update_layout(title_text=words, hovermode="x unified", legend=theme.LEGEND)
     figure.update_xaxes(title_text="epoch", showgrid=False, tickformat=",d", minallowed=0)
-    across = [one for trace in figure.data for one in (() if trace.x is None else trace.x) if one is not None]
-    if across and max(across) - min(across) <= _WHOLE:
-        figure.update_xaxes(dtick=1)  # otherwise rounded ticks repeat: 1, 2, 2
+    figure.update_xaxes(**theme.whole_ticks(figure))
     figure.update_yaxes(type="log" if log else "linear")
     up = [one for trace in figure.data for one in (() if trace.y is None else trace.y) if one is not None and one > 0]
     if log and up and max(up) < 100 * min(up):

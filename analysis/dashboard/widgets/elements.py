@@ -49,6 +49,12 @@ def note(text: str) -> None:
     st.caption(escape(text))
 
 
+def notes(sentences: Sequence[str]) -> None:
+    """Show sentences in small grey type, each on its own line of one paragraph."""
+    if sentences:
+        st.caption("  \n".join(map(escape, sentences)))
+
+
 def badge(state: str, words: str = "") -> str:
     """A state as a coloured badge in Markdown."""
     _, colour, sign = theme.STATES[state]

@@ -8,6 +8,7 @@ import secrets
 
 from PIL.Image import Image
 
+from analysis.dashboard import theme
 from analysis.report.page import data_uri
 
 _SIDE = 384
@@ -21,7 +22,9 @@ _PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'">
 <style>
- body {{ margin: 0; font: 14px "Source Sans", "Source Sans Pro", sans-serif; color: {ink}; max-width: {side}px }}
+ :root {{ color-scheme: light dark; background: light-dark({ground}, {dark_ground}) }}
+ body {{ margin: 0; font: 14px "Source Sans", "Source Sans Pro", sans-serif; max-width: {side}px;
+   color: light-dark({light}, {dark}) }}
  .both {{ position: relative; width: 100%; aspect-ratio: 1 }}
  .both img {{ position: absolute; inset: 0; width: 100%; height: 100%; image-rendering: pixelated }}
  .both .over {{ clip-path: inset(0 calc(100% - var(--at, 50%)) 0 0) }}
@@ -53,11 +56,14 @@ _PAGE = """<!doctype html>
 </script></body></html>"""
 
 
-def slider_page(left: tuple[str, Image], right: tuple[str, Image], ink: str) -> str:
+def slider_page(left: tuple[str, Image], right: tuple[str, Image]) -> str:
     """The HTML page, with embedded images. left, right: label and image; labels are escaped."""
     return _PAGE.format(
         nonce=secrets.token_urlsafe(12),
-        ink=ink,
+        light=theme.LIGHT["ink"],
+        dark=theme.DARK["ink"],
+        ground=theme.LIGHT["ground"],
+        dark_ground=theme.DARK["ground"],
         side=_SIDE,
         blink=_BLINK_MS,
         left=html.escape(left[0]),

@@ -17,6 +17,7 @@ from sweeps.store import layout
 from sweeps.store.base import Store
 
 FIGURES = ("history", "parallel coordinates", "slices", "importances", "Pareto front")
+_BEST = "best so far"
 _LEAST = {"history": 1, "parallel coordinates": 2, "slices": 2, "importances": 4, "Pareto front": 1}
 """Smallest number of complete suggestions for a figure."""
 
@@ -54,7 +55,10 @@ def figure(search: Search, kind: str, metric: str, dark: bool) -> Any:
     }
     with silence_optuna():
         drawn = theme.style_figure(draw[kind](), dark, 440)
-    return drawn.update_layout(title_text="", clickmode="event+select")
+    if kind == "history":
+        drawn.update_xaxes(title_text="suggestion", **theme.whole_ticks(drawn))
+        drawn.for_each_trace(lambda trace: trace.update(name=_BEST), lambda trace: trace.name == "Best Value")
+    return drawn.update_layout(title_text="", clickmode="event+select", legend=theme.LEGEND)
 
 
 def suggestion_at(drawn: Any, point: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,6 @@ import streamlit as st
 from PIL.Image import Image, Resampling
 
 from analysis import wording
-from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from analysis.dashboard.data import samples
 from analysis.dashboard.widgets import elements, image_slider
@@ -72,12 +71,17 @@ def show(found: Mapping[str, Strips]) -> None:
     number = samples.number(first)
     chosen = elements.select_box("Zoom", [ALL, *(f"image {at}" for at in range(number))], "zoom")
     if chosen == ALL:
-        tiles = [(title, pictures.interleave(upper, lower, number)) for title, upper, lower in columns]
+        maps = any(lower is not None for _, _, lower in columns)
+        tiles = [
+            (title, pictures.interleave(upper, lower, number) if maps else pictures.cut_tiles(upper, number))
+            for title, upper, lower in columns
+        ]
         st.image(pictures.assemble_grid(tiles), alt="the same images of each arm or trial")
     else:
         _enlarged(columns, int(chosen.rpartition(" ")[2]))
     if "found" in first:
-        elements.note(f"{BOXES} Below: the heat map of a detector that predicts masks.")
+        heat = any("heat" in strips for strips in found.values())
+        elements.note(f"{BOXES} Below: the heat map of a detector that predicts masks." if heat else BOXES)
     else:
         elements.note(
             f"Below each image is its error map: white is zero, the darkest red {pictures.DARKEST:g} of the range or "
@@ -128,8 +132,7 @@ def _overlay(columns: Sequence[Column], number: int, at: int) -> None:
         two = elements.select_box("Right", [title for title in order if title != one], "right")
     with left:
         tiles = [pictures.cut_tiles(strips[title], number)[at] for title in (one, two)]
-        ink = (theme.DARK if elements.is_dark() else theme.LIGHT)["ink"]
-        page = image_slider.slider_page((one, tiles[0]), (two, tiles[1]), ink)
+        page = image_slider.slider_page((one, tiles[0]), (two, tiles[1]))
         with st.container(width=image_slider.WIDTH):
             st.iframe(page, height=image_slider.HEIGHT)
 

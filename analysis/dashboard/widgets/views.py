@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -18,8 +17,9 @@ from analysis.dashboard.widgets import curves as drawing
 from analysis.dashboard.widgets import elements, optimisation, picture_grid
 from analysis.report import render
 from analysis.report.content import Report
+from analysis.report.paper.paper_table import PUBLISHED, RESULTS, PaperTable
 from analysis.report.sections import searches
-from analysis.report.tables import Table
+from analysis.report.tables import BEST
 from analysis.study import Study
 from sweeps.results import columns as record_columns
 from sweeps.results import failures, notes
@@ -30,6 +30,8 @@ _SMOOTH = ["1", "3", "5", "10", "20"]
 _FEW_ARMS = 8
 _PLOTS = 4
 """Number of plots that are shown at first."""
+_ASIDE = "remarks"
+"""Heading of what an arm is, or which of its trials are missing."""
 _MOST_RUNNING = 12
 """Maximum number of running trials whose curves are drawn."""
 
@@ -94,7 +96,8 @@ def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, Tri
     cell_of = {cell.trial: cell for cell in failed}
     for group in failures.grouped((trial, states[trial].error or {}) for trial in cell_of):
         first = cell_of[group.trials[0]]
-        fix = failures.advice(group.error, study.arm(first.arm).config)
+        arm = study.arm(first.arm)
+        fix = failures.advice(group.error, arm.config, arm.set)
         with st.container(border=True):
             differ = "" if group.alike else " (the others differ in numbers)"
             count = wording.count(len(group.trials), "trial")
@@ -113,78 +116,51 @@ def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, Tri
 
 
 def table(report: Report) -> None:
-    """The report's table of the trials that are done; below it, the differences from the baseline."""
-    table = report.table
-    _numbers(_main_rows(table))
-    if differences := _difference_rows(table):
-        elements.heading("Differences from the baseline")
-        _numbers(differences)
-    for sentence in table.caption:
-        elements.note(sentence)
-    for number, words in enumerate(table.footnotes, 1):
-        elements.note(f"[{number}] {words}")
+    """The report's main tables of the trials that are done: effects of factors, results, differences."""
+    for number, paper in enumerate(report.papers):
+        if number or paper.title != RESULTS:
+            elements.heading(paper.heading)
+        for sentence in paper.lead:
+            elements.note(sentence)
+        _numbers(paper)
+        elements.notes(paper.sentences)
 
 
-@dataclass(frozen=True)
-class _Number:
-    """A cell that is shown as text and sorted as a number."""
-
-    text: str
-    value: float | None
-    bold: bool = False
-
-
-def _main_rows(table: Table) -> list[dict[str, str | _Number]]:
-    """Arms with the metrics as columns, then the published figures."""
-    rows = []
-    for row in table.rows:
-        cells: dict[str, str | _Number] = {"arm": row.arm}
-        for column in table.columns:
-            entry = row.entries[column.metric]
-            text = f"{render.MARKS[entry.mark]} {render.own_text(entry, column)}".strip()
-            mean = entry.ours.mean if entry.ours else None
-            cells[render.heading(column)] = _Number(text, mean, entry.mark == "best")
-        for column in (column for column in table.columns if column.theirs):
-            entry = row.entries[column.metric]
-            notes = "".join(f" [{number}]" for number in entry.notes)
-            cells[f"published, {wording.label(column.metric)}"] = render.published_text(entry) + notes
-        rows.append({**cells, "seeds": render.cells_done(row)})
-    return rows
-
-
-def _difference_rows(table: Table) -> list[dict[str, str | _Number]]:
-    rows = []
-    for row in (row for row in table.rows if not row.baseline):
-        cells: dict[str, str | _Number] = {"arm": row.arm}
-        for column in table.columns:
-            entry = row.entries[column.metric]
-            mean = entry.difference.mean if entry.difference else None
-            cells[wording.label(column.metric)] = _Number(render.difference_text(entry, column, row), mean)
-        rows.append(cells)
-    return rows
-
-
-def _constant(text: str) -> Callable[[object], str]:
-    return lambda _: text
-
-
-def _numbers(rows: list[dict[str, str | _Number]]) -> None:
-    """A table whose numbers are sorted as such, whatever text shows them; the arm stays in view on a phone."""
-    values = [{key: one.value if isinstance(one, _Number) else one for key, one in row.items()} for row in rows]
-    shown = pd.DataFrame(values)
+def _numbers(paper: PaperTable) -> None:
+    """A table whose numbers are sorted as such, whatever text shows them; the names stay in view on a phone."""
+    heads = _heads(paper)
+    shown = pd.DataFrame({paper.corner: [row.name for row in paper.rows]})
+    for at, head in enumerate(heads):
+        shown[head] = pd.Series([row.figures[at].value for row in paper.rows], dtype=float)
+    if any(row.aside for row in paper.rows):
+        shown[_ASIDE] = [row.aside for row in paper.rows]
     style = shown.style
-    for at, row in enumerate(rows):
-        for key, one in row.items():
-            if isinstance(one, _Number):
-                style = style.format(_constant(one.text), subset=([at], [key]))
-    bold = [[isinstance(one, _Number) and one.bold for one in row.values()] for row in rows]
-    marks = pd.DataFrame(bold, index=shown.index, columns=shown.columns).map(lambda b: "font-weight: 700" if b else "")
+    marks = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    for number, row in enumerate(paper.rows):
+        for head, figure in zip(heads, row.figures, strict=True):
+            style = style.format(_constant(figure.text), subset=([number], [head]))
+            marks.loc[number, head] = "font-weight: 700" if figure.mark == BEST else ""
+    column = st.column_config
+    of_others = {head: column.Column(PUBLISHED) for head in heads if head.startswith(f"{PUBLISHED}, ")}
     st.dataframe(
         style.apply(lambda _: marks, axis=None),
         hide_index=True,
         height=elements.table_height(len(shown)),
-        column_config={"arm": st.column_config.TextColumn(pinned=True)},
+        column_config={paper.corner: column.TextColumn(pinned=True), **of_others},
+        placeholder=render.NOTHING,
     )
+
+
+def _heads(paper: PaperTable) -> list[str]:
+    """The headings, each once: that of published values has its metric."""
+    heads: list[str] = []
+    for head in paper.heads:
+        heads.append(f"{PUBLISHED}, {heads[-1]}" if head == PUBLISHED else head)
+    return heads
+
+
+def _constant(text: str) -> Callable[[object], str]:
+    return lambda _: text
 
 
 # --- curves -----------------------------------------------------------------------------------------------------------
@@ -213,13 +189,14 @@ def curves(report: Report, states: Mapping[str, TrialState]) -> None:
     seeds = third.toggle("Single seeds", key="seeds", bind="query-params")
     log = fourth.toggle("Log axis", key="log", bind="query-params")
     arms = _some_arms(study)
-    places = st.columns(2) if len(chosen) > 1 else [st.container()]
+    places: list[Any] = []
     left_out = ""
-    for number, column in enumerate(chosen):
+    for column in chosen:
+        places = places or list(st.columns(2 if len(chosen) > 1 else 1))  # a row, so that a phone keeps the order
         figure, words = drawing.study_figure(study, column, arms, seeds, int(smooth), log, elements.is_dark())
         drawing.add_running(figure, study, running, column, arms, int(smooth))
         left_out = left_out or words
-        with places[number % len(places)]:
+        with places.pop(0):
             st.plotly_chart(figure, key=f"curves-{column}", theme=None, config=drawing.CONFIG)
     words = "Thin: single seeds; thick: their mean." if seeds else "Means over seeds with 95 % intervals."
     live = "Thin with points: trials that are not finished." if running else ""

@@ -10,13 +10,11 @@ import numpy as np
 from analysis import wording
 from analysis.report import render
 from analysis.report.paper import captions
-from analysis.report.paper.paper_table import PaperRow, PaperTable, difference_figure
+from analysis.report.paper.paper_table import EFFECTS, PaperRow, PaperTable, difference_figure
 from analysis.report.tables import Table
 from analysis.statistics.intervals import mean_interval
 from analysis.statistics.significance import Comparison, compare
 from analysis.study import Study, StudyArm
-
-TITLE = "Effects"
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def effects(study: Study, table: Table) -> PaperTable | None:
         for row, (interval, test) in zip(rows, made, strict=True):
             row.figures.append(difference_figure(interval, test, digits, mixed=False))
     heads = [render.heading(column) for column in table.columns]
-    return PaperTable(TITLE, "level", heads, rows, _notes(study, sorted(seeds), tests))
+    return PaperTable(EFFECTS, "level", heads, rows, _notes(study, sorted(seeds), tests))
 
 
 def changes(study: Study) -> list[Change] | None:

@@ -16,6 +16,7 @@ from analysis.statistics.intervals import Interval
 from analysis.statistics.significance import Comparison
 
 UNDERPOWERED, DIFFERS = "†", "*"
+EFFECTS, RESULTS, DIFFERENCES = "Effects", "Results", "Differences"
 PUBLISHED = "published"
 """Heading of the values that were published for the metric before."""
 _MOST_NAMED = 4
@@ -38,6 +39,8 @@ class Figure:
     """Numbers of footnotes, or `DIFFERS` or `UNDERPOWERED`."""
     hint: str = ""
     """More about the test of a difference, for formats that can show it on request."""
+    value: float | None = None
+    """The number itself, for formats that sort by it; None if there is none."""
 
     @property
     def number(self) -> str:
@@ -79,6 +82,11 @@ class PaperTable:
     transposed: bool = False
     lead: Sequence[str] = ()
     """Sentences for above the table."""
+
+    @property
+    def heading(self) -> str:
+        """The title as a heading on a page."""
+        return self.title + {DIFFERENCES: " from the baseline", EFFECTS: " of the factors"}.get(self.title, "")
 
     @property
     def sentences(self) -> list[str]:
@@ -136,7 +144,7 @@ def results(table: Table) -> PaperTable:
                 made.figures.append(_published(entry))
     first, *others = table.on_results
     notes = [first, *_numbers_of_seeds(table), *others]
-    return PaperTable("Results", "arm", heads, rows, notes, table.footnotes, lead=table.lead)
+    return PaperTable(RESULTS, "arm", heads, rows, notes, table.footnotes, lead=table.lead)
 
 
 def differences(table: Table) -> PaperTable:
@@ -153,7 +161,7 @@ def differences(table: Table) -> PaperTable:
     ]
     heads = [render.heading(column) for column in table.columns]
     first, *others = table.on_differences
-    return PaperTable("Differences", "arm", heads, rows, [first, *_numbers_of_pairs(table), *others])
+    return PaperTable(DIFFERENCES, "arm", heads, rows, [first, *_numbers_of_pairs(table), *others])
 
 
 def _transposed(table: PaperTable) -> PaperTable:
@@ -174,7 +182,7 @@ def _own(entry: TableEntry, digits: int, sd: bool) -> Figure:
         return Figure()
     half = _shown(entry.ours, sd).half_width
     spread = "" if half is None else wording.fixed(half, digits)
-    return Figure(wording.fixed(entry.ours.mean, digits), spread, mark=entry.mark)
+    return Figure(wording.fixed(entry.ours.mean, digits), spread, mark=entry.mark, value=entry.ours.mean)
 
 
 def _digits(table: Table, column: Column) -> int:
@@ -192,7 +200,8 @@ def _shown(interval: Interval, sd: bool) -> Interval:
 def _published(entry: TableEntry) -> Figure:
     if not entry.published:
         return Figure()
-    return Figure(render.published_text(entry), signs=tuple(map(str, entry.notes)))
+    signs = tuple(map(str, entry.notes))
+    return Figure(render.published_text(entry), signs=signs, value=entry.published[0].value)
 
 
 def _difference(entry: TableEntry, digits: int, mixed: bool) -> Figure:
@@ -214,6 +223,7 @@ def difference_figure(gap: Interval | None, test: Comparison | None, digits: int
         bounds=wording.brackets(gap, digits, plus=True),
         signs=(sign,) if sign else (),
         hint=_hint(test) if test else "",
+        value=gap.mean,
     )
 
 

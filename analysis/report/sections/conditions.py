@@ -23,9 +23,10 @@ _HOLES_MARGIN = 0.25
 def conditions(study: Study) -> details.Pairs:
     """The baseline's configuration by section, which applies to every arm unless the arm changes it."""
     config = study.arm(study.baseline).config
-    pairs = [
-        (key, details.words_of(value)) for key, value in config.items() if key not in ("model", "epochs", "protocol")
-    ]
+    shown = {key: value for key, value in config.items() if key not in ("model", "epochs", "protocol")}
+    pairs = [(key, details.words_of(value)) for key, value in shown.items() if value is not None]
+    if unused := [key for key, value in shown.items() if value is None]:
+        pairs.append(("not used", ", ".join(unused)))
     pairs.append(
         ("epochs", details.words_of(config["epochs"])) if config.get("epochs") else ("epochs", "none: no training")
     )

@@ -43,6 +43,8 @@ class PictureGrid:
 
     boxes: bool = False
     """Whether the arms are detectors, whose pictures show boxes."""
+    heat: bool = False
+    """Whether a detector has heat maps."""
 
     @property
     def titles(self) -> list[str]:
@@ -92,7 +94,8 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
     columns += [("truth", truth, None)]
     strips = _filled([(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None])
     seeds = {name: folders[name][0] for name in arms}
-    return PictureGrid(strips, seeds, study.plan["task"] == "detect")
+    heat = any(f"{place}/heat.png" in pictures for place in arms.values())
+    return PictureGrid(strips, seeds, study.plan["task"] == "detect", heat)
 
 
 def _filled(strips: list[tuple[str, list[Image | None]]]) -> list[tuple[str, list[Image | None]]]:

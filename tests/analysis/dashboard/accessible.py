@@ -1,4 +1,4 @@
-"""Checks the page that a browser shows: WCAG 2.1 AA by axe, and that nothing is wider than the window."""
+"""Checks the page that a browser shows: WCAG 2.1 AA by axe, the text of figures, and the width of the page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from tests.analysis.dashboard.browsing import Reader
 
 GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 28)"}
 """Backgrounds of the two colour schemes, see `analysis.dashboard.theme`."""
+INKS = {"light": "rgb(15, 18, 22)", "dark": "rgb(230, 233, 237)"}
+"""Colours of the text of figures, which axe does not check."""
 WIDE, PHONE = 1280, 390
 """Widths of the window, px."""
 _OFF = {"duplicate-id-active": {"enabled": False}}
@@ -46,7 +48,7 @@ def reset(reader: Reader) -> None:
 
 
 def violations(reader: Reader) -> list[str]:
-    """What axe finds, in words; and a page that is wider than the window."""
+    """What axe finds, in words; text of a figure in another scheme's colour; and a page wider than the window."""
     browser = reader.browser
     if not browser.execute_script("return Boolean(window.axe)"):
         browser.execute_script(_axe())
@@ -54,6 +56,9 @@ def violations(reader: Reader) -> list[str]:
     found: list[str] = browser.execute_async_script(_RUN, options)
     sizes = "const main = document.querySelector('[data-testid=stMain]'); return [main.scrollWidth, main.clientWidth]"
     inside, window = browser.execute_script(sizes)
+    texts = "return [...document.querySelectorAll('.js-plotly-plot .main-svg text')].map(e => getComputedStyle(e).fill)"
+    inks = set(browser.execute_script(texts)) - {INKS[shown(reader)[0]]}
+    found += [f"text of a figure is {ink}" for ink in sorted(inks)]
     return found + ([f"the page is {inside} px wide in {window} px"] if inside > window else [])
 
 

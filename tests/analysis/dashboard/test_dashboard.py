@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -20,7 +21,7 @@ from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.processes import optuna_server, predict_upload
 from analysis.dashboard.processes.predictor import PredictorProcess
 from analysis.dashboard.settings import DashboardSettings
-from analysis.dashboard.widgets import buttons, code, optimisation
+from analysis.dashboard.widgets import buttons, cells, code, optimisation
 from sweeps.results import notes
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
@@ -91,8 +92,19 @@ def test_the_list_has_every_sweep(store: FolderStore, visit: Open, tmp_path: Pat
             break
         time.sleep(0.1)
     assert table.loc["partial-conv", "Best so far"].startswith("partial convolution: 27.")
+    assert {table["Cost"].dtype, table["Last change"].dtype} == {np.dtype(float)}, "they sort as numbers"
+    shown = pa.ipc.open_stream(page.dataframe[0].proto.arrow_data.styler.display_values).read_pandas().to_string()
+    assert " min" in shown, "and read as durations"
     assert layout.get_json(store, layout.summary_key("other")) is not None, "a finished sweep's summary is stored"
     assert layout.get_json(store, layout.summary_key("partial-conv")) is None, "an unfinished one's is not"
+
+
+def test_numbers_of_cells_sort_as_texts() -> None:
+    found = [cells.GridCell("a", 0, "x", "done", f"✓ {number}", float(number)) for number in ("9.5", "10.25", "100.00")]
+    failed = cells.GridCell("a", 1, "y", "failed", "✕ failed", None)
+    padded = [cell.text for cell in cells.sortable([*reversed(found), failed])]
+    assert sorted(padded[:3]) == ["✓    9.5", "✓  10.25", "✓ 100.00"]
+    assert padded[3] == "✕ failed"
 
 
 @pytest.mark.usefixtures("store")
@@ -148,13 +160,18 @@ def test_the_table_view_is_the_table_of_the_report(visit: Open) -> None:
     table = page.dataframe[0].value.set_index("arm")
     assert table["test PSNR (dB) ↑"].dtype == float, "sorts as a number"
     assert table.loc["partial convolution", "test PSNR (dB) ↑"] == pytest.approx(27.2, abs=0.2)
-    assert table.loc["partial convolution", "published, test L2 raw"].startswith("0.0005")
-    assert list(table)[:3] == ["test PSNR (dB) ↑", "test L2 raw ↓", "test SSIM ↑"], "metrics first, all of them"
+    assert table.loc["partial convolution", "published, test L2 raw ↓"] == pytest.approx(0.0005, abs=0.0001)
+    assert [head for head in table if not head.startswith("published")][:3] == [
+        *("test PSNR (dB) ↑", "test L2 raw ↓", "test SSIM ↑")
+    ]
     shown = page.dataframe[0].proto.arrow_data.styler.display_values
-    assert "● 27." in pa.ipc.open_stream(shown).read_pandas().to_string(), "but reads as in the report"
+    read = pa.ipc.open_stream(shown).read_pandas().to_string()
+    assert "● 27." in read, "but reads as in the report"
+    assert "n=" not in read, "said once below the table"
+    assert "n = 8" in words(page)
     differences = page.dataframe[1].value.set_index("arm")
     assert "blind autoencoder" not in differences.index, "the baseline"
-    assert differences.loc["partial convolution", "test PSNR"] == pytest.approx(1.2, abs=0.2)
+    assert differences.loc["partial convolution", "test PSNR (dB) ↑"] == pytest.approx(1.2, abs=0.2)
 
 
 @pytest.mark.usefixtures("store")
@@ -253,7 +270,7 @@ def test_differences_from_the_baseline_are_marked(store: FolderStore, visit: Ope
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize("view", ["Curves", "Configuration", "Pictures", "Single images"])
+@pytest.mark.parametrize("view", ["Curves", "Configuration", "Pictures", "Worst images"])
 def test_compare_arms(visit: Open, view: str) -> None:
     page = visit("compare", sweep="partial-conv", view=view)
     assert not page.exception
@@ -296,6 +313,12 @@ def test_trials_to_compare_are_chosen_by_name(visit: Open) -> None:
     assert not page.exception
     assert len(page.text_input(key="trials").value.split()) == 2
     assert "model.name" in list(page.dataframe[0].value["key"])
+    names = ["blind autoencoder, seed 0", "telea"]
+    assert list(page.dataframe[0].value)[1:] == names, "by the names that were chosen"
+    button(page, names[0]).click()
+    page.run()
+    assert len(page.text_input(key="trials").value.split()) == 1
+    assert "Choose at least two" in words(page)
 
 
 @pytest.mark.usefixtures("store")

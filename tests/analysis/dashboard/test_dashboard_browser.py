@@ -192,6 +192,8 @@ def test_trials_and_comparisons_meet_wcag(reader: Reader, store: FolderStore, lo
     reader.says("Below each image is its error map")
     readable(reader, looks)
     blinks(reader)
+    reader.shows("Worst images of", "compare", sweep="small-tiny", view="Worst images", single="true")
+    readable(reader, looks)
     accessible.reset(reader)
 
 

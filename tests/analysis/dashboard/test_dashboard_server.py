@@ -252,7 +252,7 @@ def test_errors_of_predict_are_parsed() -> None:
 
 def test_the_image_slider_escapes_labels() -> None:
     image = Image.new("RGB", (4, 4))
-    page = image_slider.slider_page(('"><script>alert(1)</script>', image), ("b", image), "#000")
+    page = image_slider.slider_page(('"><script>alert(1)</script>', image), ("b", image))
     assert "<script>alert" not in page
     assert page.count("nonce-") == 1
 

@@ -189,7 +189,7 @@ def test_cells_of_other_code_are_marked(tmp_path: Path) -> None:
     assert stored_trials.finish(store, attempt, epochs, {key: body[key] for key in ("history", "facts", "provenance")})
     found = report.build(store, "partial-conv", NOW)
     page = formats.html(found)
-    assert any(sentence.startswith("Cells were run with 2 versions of the code") for sentence in found.table.caption)
+    assert any(sentence.startswith("Cells were run with 2 versions of the code") for sentence in found.table.on_results)
     assert (
         "Cells were run with 2 versions of the code: 6be6b4200000 (2 trials); ffffffffffff + changes (1 trial)." in page
     )

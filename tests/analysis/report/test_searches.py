@@ -174,7 +174,7 @@ def test_a_claim_about_an_arm_that_is_not_found_yet(tmp_path: Path) -> None:
     searched(store, "net", ["complete", "running"])
     found = report.build(store, "partial-conv", NOW)
     assert found.verdicts[0].sentence == "The plan has no arm “tuned #1”: its search is not finished."
-    assert any("no tuned arm yet" in sentence for sentence in found.table.caption)
+    assert any("no tuned arm yet" in sentence for sentence in found.table.on_results)
 
 
 def test_a_search_that_ended_early_says_what_it_asked(tmp_path: Path) -> None:

@@ -37,21 +37,21 @@ def test_every_arm_has_a_row_and_every_lost_cell_is_counted(table: tables.Table)
     assert [row.arm for row in table.rows] == ["blind autoencoder", "partial convolution", "mean fill", "telea"]
     assert render.cells_done(table.rows[1]) == "6 of 8, 1 failed, 1 running"
     assert render.cells_done(table.rows[3]) == "1 for all"
-    assert any("1 running and 1 failed" in sentence for sentence in table.caption)
+    assert any("1 running and 1 failed" in sentence for sentence in table.on_results)
 
 
 def test_entries(table: tables.Table) -> None:
-    column = table.columns[0]
     base, conv, _, telea = (row.entries["test/psnr_db"] for row in table.rows)
     assert base.difference is None
-    assert render.difference_text(base, column, table.rows[0]) == "baseline"
-    assert render.own_text(conv, column).endswith("(n=6)")
-    assert "±" in render.own_text(conv, column)
-    assert render.own_text(telea, column) == "25.10 (exact)"
+    assert conv.ours is not None
+    assert conv.ours.n == 6
+    printed = [row.figures[0].text for row in paper_table.results(table).rows]
+    assert "±" in printed[1]
+    assert "±" not in printed[3], "an exact value"
     assert (conv.mark, base.mark, telea.mark) == ("best", "", "")
     assert [figure.text for figure in table.rows[1].entries["test/l2_raw"].published] == ["0.0005"]
     assert "epoch 100" in table.rows[1].entries["test/l2_raw"].published_notes
-    assert any("epoch 100 (“partial convolution”)" in sentence for sentence in table.caption)
+    assert any("epoch 100 (“partial convolution”)" in sentence for sentence in table.on_results)
 
 
 def test_best_is_marked_with_all_that_cannot_be_told_apart(tmp_path: Path) -> None:
@@ -142,10 +142,9 @@ def test_an_undefined_effect_size_is_an_empty_cell(table: tables.Table, hostile:
 def test_an_arm_without_a_figure_keeps_its_row(tmp_path: Path) -> None:
     arms = [ArmSpec("base", 25.0), ArmSpec("null", 25.0, nan=True), ArmSpec("failed", 1.0, states={0: "failed"})]
     found = tables.build(studies.read(make_store(tmp_path, arms, [0], []), "partial-conv", NOW))
-    for row in found.rows[1:]:
-        assert render.own_text(row.entries["test/psnr_db"], found.columns[0]) == "–"
-        assert render.difference_text(row.entries["test/psnr_db"], found.columns[0], row) == "–"
-    assert any("One seed" in sentence for sentence in found.caption)
+    for paper in paper_table.results(found), paper_table.differences(found):
+        assert [row.figures[0].text for row in paper.rows[-2:]] == ["–", "–"]
+    assert any("One seed" in sentence for sentence in found.on_results)
 
 
 @pytest.mark.parametrize(
@@ -183,15 +182,16 @@ def test_labels() -> None:
     assert [wording.duration(seconds) for seconds in (42, 600, 7200)] == ["42 s", "10.0 min", "2.0 h"]
 
 
-@pytest.mark.parametrize(("seeds", "expected"), [(8, "(n=8) *"), (3, "(n=3, underpowered)")])
-def test_a_star_takes_a_test_that_could_give_one(tmp_path: Path, seeds: int, expected: str) -> None:
+@pytest.mark.parametrize("seeds", [8, 3])
+def test_a_star_takes_a_test_that_could_give_one(tmp_path: Path, seeds: int) -> None:
     store = make_store(tmp_path, [ArmSpec("a", 26.0), ArmSpec("b", 27.0), ArmSpec("c", 26.0)], range(seeds), [])
     table = tables.build(studies.read(store, "partial-conv", NOW))
     column = table.columns[0]
-    texts = {row.arm: render.difference_text(row.entries[column.metric], column, row) for row in table.rows}
-    assert texts["b"].endswith(expected)
+    paper = paper_table.differences(table)
+    texts = {row.name: row.figures[0].text for row in paper.rows}
+    assert texts["b"].endswith("*") == (seeds == 8)
     assert "*" not in texts["c"]
-    assert ("that needs 7 seeds" in " ".join(table.caption)) == (seeds == 3)
+    assert ("that needs 7 seeds" in " ".join(paper.notes)) == (seeds == 3)
     row = next(row for row in table.rows if row.arm == "b")
     test = row.entries[column.metric].comparison
     assert test is not None
@@ -214,7 +214,9 @@ def test_the_interquartile_mean_on_request(tmp_path: Path) -> None:
     found = other.interval("net", "test/psnr_db")
     assert found is not None
     assert found.mean == pytest.approx(sum(values[2:6]) / 4)
-    assert tables.build(other).caption[0].startswith("Interquartile mean over n seeds ± half-width")
+    assert tables.build(other).on_results[0].startswith("Interquartile mean over n seeds ± half-width")
     assert (
-        tables.build(plain).caption[0].startswith("Mean over n seeds ± half-width of its 95 % interval (Student's t)")
+        tables.build(plain)
+        .on_results[0]
+        .startswith("Mean over n seeds ± half-width of its 95 % interval (Student's t)")
     )

@@ -119,7 +119,7 @@ def test_the_commands_and_the_report_tell_how_the_seeds_came_about(
         assert main([verb, "noisy", "--store", store.uri]) == 0
         shown = " ".join(capsys.readouterr().out.split())
         assert all(words in shown for words in told)
-    assert all(words in " ".join(build.build(store, "noisy").table.caption) for words in told)
+    assert all(words in " ".join(build.build(store, "noisy").table.on_results) for words in told)
 
 
 def test_an_arm_whose_trials_fail_gets_no_more_seeds(planned: Planned, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ SURFACE = {
     "gc": "NAME --store --json",
     "status": "NAME --store --json",
     "show": "TRIAL --store --json",
-    "report": "NAME --store --out --publish --format --columns --transpose --sd --redraw --data --json",
+    "report": "NAME --store --out --publish --format --columns --transpose --sd --redraw --redraw-arm --data --json",
     "archive": "NAME --store --out --parts --json",
     "audit": "FILE.csv --metric --goal --json",
     "claims": "NAME --all --store --csv --json",

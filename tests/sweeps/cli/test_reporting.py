@@ -115,6 +115,12 @@ def test_disputed_images_are_drawn_again_for_every_arm(
         assert [tile.tobytes() for tile in both[0]] == [both[1][number].tobytes() for number in chosen]
     assert main([*arguments, "--redraw"]) == 0
     assert "drawn for 0 arms; 3 arms had them" in capsys.readouterr().out
+    two = list(built.images.seeds)[1:]
+    assert main([*arguments, "--redraw", *(f"--redraw-arm={arm}" for arm in two)]) == 0
+    differ = images.read_images(built.study, two)
+    assert images.disputed_grid(built.study, differ) is not None, "as the dashboard compares two arms"
+    assert main([*arguments, "--redraw", "--redraw-arm=nobody"]) == 2
+    assert "has no such arm" in capsys.readouterr().err
 
 
 def test_cells_that_run_again_give_the_same_numbers(

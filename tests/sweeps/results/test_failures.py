@@ -47,6 +47,13 @@ def test_advice_names_the_values_to_change(error: dict[str, Any], config: dict[s
     assert expected in said if expected else said == ""
 
 
+def test_advice_on_a_key_that_the_arm_sets_is_about_the_sweep_file() -> None:
+    for own in ("optimiser.lr", "optimiser"):
+        said = failures.advice(diverged(5), CONFIG, {own: 1})
+        assert "optimiser.lr=0.0001 (now 0.001) in the sweep file, where this arm sets it" in said
+        assert "--set discriminator.lr=2e-05" in said, "a key of the base"
+
+
 def test_the_error_in_four_parts_is_summarised_with_its_reason() -> None:
     error = {
         "type": "TrialError",

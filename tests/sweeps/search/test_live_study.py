@@ -100,3 +100,23 @@ def test_a_study_is_built_once_where_one_driver_searches(store: FolderStore, mon
         one.ask()
         tell(one, number)
     assert built == [0]
+
+
+def test_a_kept_space_gives_the_suggestions_of_a_plain_sampler(store: FolderStore) -> None:
+    """Optuna's own sampler, new for each suggestion, against one whose search space is kept."""
+    from optuna.samplers import TPESampler
+
+    fixed = {key: SPACE[key] for key in ("optimiser.lr", "optimiser.name")}
+    one = search(store, "tpe", fixed)
+    for number in range(20):
+        plain = TPESampler(seed=samplers.seed_of(one._history), multivariate=True, constant_liar=True)
+        study = one.study()
+        study.sampler = plain
+        expected = one.spec.space.suggest(study.ask())
+        asked = one.ask()
+        assert asked is not None
+        assert asked.overrides == expected
+        if number % 5 != 3:  # some stay without an outcome, and get it later
+            tell(one, number)
+        if number % 10 == 9:
+            tell(one, number - 6)

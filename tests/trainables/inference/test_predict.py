@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,13 +174,41 @@ def test_exif_data_and_resolution_stay(save: Save) -> None:
     assert not plain.getexif()
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_sixteen_bits_of_a_colour_are_refused_and_not_reduced(tmp_path: Path, channels: int) -> None:
+def test_sixteen_bits_of_a_colour_stay(tmp_path: Path, channels: int, suffix: str) -> None:
     import cv2
 
-    cv2.imwrite(str(tmp_path / "deep.png"), np.full((8, 8, channels), 40_000, dtype=np.uint16))
-    with pytest.raises(TrialError, match="16 bits per channel"):
-        user_images.read(tmp_path / "deep.png")
+    values = np.random.default_rng(1).integers(0, 2**16, (24, 40, channels)).astype(np.uint16)
+    file, hole = tmp_path / f"deep.{suffix}", np.zeros((24, 40), dtype=bool)
+    hole[4:10, 5:25] = True
+    cv2.imwrite(str(file), values)
+    picture = user_images.read(file)
+    assert np.array_equal(np.asarray(picture.stored)[..., 0], np.round(values[..., 2] / 257))
+    picture = replace(picture, exif=user_images._exif_of(3), dpi=(300, 300), profile=b"a profile")
+    deep = picture.filled_deep(Image.new("RGB", (40, 24), (200, 100, 50)), hole)
+    assert deep is not None
+    data = picture.deep_png(deep)
+    written = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    assert written.dtype == np.uint16
+    assert np.array_equal(written[~hole], values[~hole])
+    assert (written[hole][:, :3] == np.array([50, 100, 200]) * 257).all(), "blue, green, red"
+    with Image.open(io.BytesIO(data)) as opened:
+        assert opened.getexif()[0x0112] == 3
+        assert opened.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert opened.info["icc_profile"] == b"a profile"
+
+
+def test_sixteen_bits_that_cannot_be_read_again_are_refused(tmp_path: Path) -> None:
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((8, 8, 3), 40_000, dtype=np.uint16))
+    data = (tmp_path / "deep.png").read_bytes()
+    with Image.open(io.BytesIO(data)) as opened, pytest.raises(ValueError, match="give the path of the file"):
+        user_images.decode(opened, tmp_path / "deep.png")
+    (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(TrialError, match="does not decode"):
+        user_images.read(tmp_path / "half.png")
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((8, 8), 40_000, dtype=np.uint16))
     assert user_images.read(tmp_path / "grey.png").stored.getextrema() == (40_000, 40_000)
 
