@@ -187,7 +187,7 @@ def test_paths_in_the_text_exist() -> None:
 
 
 def test_imports_of_ours_exist() -> None:
-    """`from analysis.study import read` in a Python block: the file is there, or on the page, and has the name."""
+    """`from analysis.studies import read` in a Python block: the file is there, or on the page, and has the name."""
     missing = []
     for page in PAGES:
         trees = [ast.parse(content) for info, content in blocks(page) if info.split()[0] == "python"]

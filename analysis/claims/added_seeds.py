@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from analysis import study as studies
-from analysis import wording
+from analysis import studies, wording
 from analysis.claims import looks, not_tested
 from analysis.claims.sides import claimed_arms
 from analysis.statistics.sequential.design import Design, repeated_interval

@@ -11,8 +11,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import csv_text
-from analysis import study as studies
+from analysis import csv_text, studies
 from analysis.claims import added_seeds
 from analysis.claims import judge as claims
 from analysis.wording import count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from analysis import study as studies
+from analysis import studies
 from analysis.claims import added_seeds
 from analysis.claims import judge as claims
 from analysis.report import answer, tables

@@ -100,9 +100,9 @@ def list_sweeps(store: StoreLike) -> list[SweepStatus]:
 
 def read(store: StoreLike, name: str) -> Study:
     """The results of a sweep: records as a table, intervals and differences."""
-    from analysis import study
+    from analysis import studies
 
-    return study.read(arguments.plain_store(store), name)
+    return studies.read(arguments.plain_store(store), name)
 
 
 def report(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
+from analysis.study import KEYS
 from sweeps.errors import SweepError
 from sweeps.results import progress
 from sweeps.store import attempts as stored_attempts
@@ -20,7 +21,7 @@ def test_records_are_those_of_the_store(tmp_path: Path) -> None:
     assert list(rows["epoch"]) == list(range(1, EPOCHS + 1))
     assert list(rows["val/psnr_db"]) == history(ARMS[0], 3)["val/psnr_db"]
     assert rows["test/psnr_db"].notna().sum() == 2
-    assert set(studies.KEYS) <= set(rows.columns)
+    assert set(KEYS) <= set(rows.columns)
     assert len(rows["trial"].unique()) == 1
 
 

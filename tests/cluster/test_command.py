@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import study as studies
-from analysis import wording
+from analysis import studies, wording
 from sweeps.cli.main import main
 from sweeps.results.columns import same_numbers
 from sweeps.store import layout

@@ -55,7 +55,7 @@ def test_a_sweep_from_file_to_report(
 @pytest.mark.parametrize("name", ["smal", "other", "../small", "", "unplanned"])
 def test_an_unknown_sweep_is_one_error_everywhere(name: str, tmp_path: Path) -> None:
     """In the Python interface, the analysis and the dashboard."""
-    from analysis import study
+    from analysis import studies
     from analysis.dashboard.data.reader import Reader
 
     store = FolderStore(tmp_path)
@@ -63,7 +63,7 @@ def test_an_unknown_sweep_is_one_error_everywhere(name: str, tmp_path: Path) -> 
     stored_plans.request_stop(store, "unplanned")  # a folder without a plan
     reads: list[Callable[[], object]] = [
         lambda: api.newest_plan(store, name),
-        lambda: study.read(store, name),
+        lambda: studies.read(store, name),
         lambda: Reader(store).plan(name),
     ]
     errors = []

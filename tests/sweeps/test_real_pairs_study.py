@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from sweeps.cli.main import main
 from sweeps.store.local import FolderStore

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from sweeps.cli.main import main
 from sweeps.spec import dependencies, expand, loader
 from sweeps.spec.plan import Plan

@@ -18,8 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from analysis import study as studies
-from analysis import wording
+from analysis import studies, wording
 from analysis.dashboard.data.cache import TTL_FACTOR, TTLCache
 from analysis.dashboard.data.reader import FRESH_S, Reader
 from analysis.report import answer, tables

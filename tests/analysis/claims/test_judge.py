@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.claims import judge as claims
+from analysis.study import Study
 from sweeps.store import attempts as stored_attempts
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
@@ -34,7 +35,7 @@ def study_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A function that judges one claim on a study of these arms; it makes one store per number of seeds."""
 
     @cache
-    def study(seeds: int) -> studies.Study:
+    def study(seeds: int) -> Study:
         store = make_store(tmp_path_factory.mktemp("store"), ARMS, range(seeds), [])
         return studies.read(store, "partial-conv", NOW)
 

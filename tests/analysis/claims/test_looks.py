@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.claims import added_seeds, judge, looks
 from analysis.claims.plan_history import change_sentences
+from analysis.study import Study
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
 PSNR, L2 = "test/psnr_db", "test/l2_raw"
@@ -37,9 +38,7 @@ ARMS = (
 )
 
 
-def study_of(
-    folder: Path, *claims: Mapping[str, Any], seeds: int = 8, less: Mapping[str, int] | None = None
-) -> studies.Study:
+def study_of(folder: Path, *claims: Mapping[str, Any], seeds: int = 8, less: Mapping[str, int] | None = None) -> Study:
     """A study with these claims, 8 seeds an arm, and fewer for the arms of `less`."""
 
     def change(plan: dict[str, Any]) -> None:

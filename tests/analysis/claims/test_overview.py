@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis import csv_text
-from analysis import study as studies
+from analysis import csv_text, studies
 from analysis.claims import judge as claims
 from analysis.claims import overview
 from analysis.report import build as report

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis import study as studies
+from analysis import studies
 from analysis.detection import box_baseline
 from analysis.report import build as report
 from analysis.report import formats

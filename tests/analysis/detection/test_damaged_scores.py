@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.claims import overview
 from analysis.detection import image_scores
 from analysis.report import build as report
 from analysis.report import formats
+from analysis.study import Study
 from sweeps.cli.main import main
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
@@ -49,7 +50,7 @@ def files(store: FolderStore) -> list[str]:
     return [key for key in store.keys("trials/") if key.endswith(image_scores.FILE)]
 
 
-def read(store: FolderStore) -> studies.Study:
+def read(store: FolderStore) -> Study:
     return studies.read(store, "detectors", NOW)
 
 

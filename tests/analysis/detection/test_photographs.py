@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.claims import judge
 from analysis.report import build as report
 from analysis.report import formats
 from analysis.statistics import intervals
+from analysis.study import Study
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
 from tests.analysis.detection.detection_store import make_detection_store
@@ -22,7 +23,7 @@ from tests.analysis.make_store import NOW
 ARMS = {"plain": 1.0, "better": 1.6, "constant box": 0.2, "probe": 1.2}
 
 
-def read(store: FolderStore) -> studies.Study:
+def read(store: FolderStore) -> Study:
     return studies.read(store, "detectors", NOW)
 
 

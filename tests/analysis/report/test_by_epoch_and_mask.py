@@ -10,10 +10,11 @@ from unittest.mock import ANY
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from analysis.report import formats, render
 from analysis.report.sections import by_epoch_and_mask
+from analysis.study import Study
 from sweeps.store import layout
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
@@ -26,7 +27,7 @@ REFERENCE = {
 }
 
 
-def study(root: Path, test_epochs: list[int], scaled: tuple[int, int] | None) -> studies.Study:
+def study(root: Path, test_epochs: list[int], scaled: tuple[int, int] | None) -> Study:
     def change(plan: dict[str, Any]) -> None:
         plan["report"] |= {"test_epochs": test_epochs, "published": REFERENCE}
         plan["epochs_scaled"] = scaled
@@ -34,7 +35,7 @@ def study(root: Path, test_epochs: list[int], scaled: tuple[int, int] | None) ->
     return studies.read(make_store(root, (*ARMS, FILL), range(4), [], change=change), "partial-conv", NOW)
 
 
-def at_epochs(root: Path, epochs: list[int]) -> studies.Study:
+def at_epochs(root: Path, epochs: list[int]) -> Study:
     """The study with its two tested epochs, 10 and 20, named otherwise."""
     found = study(root, epochs, None)
     numbers = found.records["epoch"].replace(dict(zip([10, 20], epochs, strict=True)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from analysis.report import figures, formats
 from analysis.report.sections import by_hole_size, conditions

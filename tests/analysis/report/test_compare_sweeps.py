@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import compare_sweeps
+from analysis.study import Study
 from sweeps.errors import SweepError
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
 PSNR = "test/psnr_db"
 
 
-def study(root: Path, *arms: ArmSpec, seeds: int = 8) -> studies.Study:
+def study(root: Path, *arms: ArmSpec, seeds: int = 8) -> Study:
     return studies.read(make_store(root, arms, range(seeds), []), "partial-conv", NOW)
 
 

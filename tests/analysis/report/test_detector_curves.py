@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from analysis.report import figures, formats
 from analysis.report.sections import robustness, threshold_curves

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import figures
 from analysis.report.sections import pictures
 from analysis.statistics import intervals

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from analysis.report import content, formats
 from analysis.report.paper import effects

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from analysis.report import formats
 from analysis.report.sections import images

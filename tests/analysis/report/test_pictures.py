@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from analysis.report import formats
 from analysis.report.sections import pictures

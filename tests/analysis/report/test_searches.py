@@ -12,10 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis import study as studies
+from analysis import studies
 from analysis.claims import plan_history
 from analysis.report import build as report
 from analysis.report import content, formats
+from analysis.study import Study
 from sweeps.search.arm_search import pruned_key, suggestion_key
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
@@ -194,7 +195,7 @@ def version(store: FolderStore, text: str | None = None, at: float = NOW, **chan
     stored_plans.write_plan(store, "partial-conv", kept | changed, text, at)
 
 
-def study(store: FolderStore) -> studies.Study:
+def study(store: FolderStore) -> Study:
     return studies.read(store, "partial-conv", NOW)
 
 

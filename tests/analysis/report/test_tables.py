@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from analysis import study as studies
-from analysis import wording
+from analysis import studies, wording
 from analysis.report import render, tables
 from analysis.report.paper import paper_table, paper_text
 from analysis.statistics.intervals import Interval, exact_value

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from analysis.report import formats
 from analysis.statistics import factors

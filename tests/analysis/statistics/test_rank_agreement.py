@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report import build as report
 from analysis.report import formats
 from analysis.statistics import intervals, rank_agreement

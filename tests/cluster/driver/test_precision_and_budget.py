@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.claims import added_seeds, judge
 from analysis.claims.added_seeds import open_arms
 from analysis.claims.expected_seeds import expected_number

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.report.sections import searches
 from cluster.driver import driver
 from sweeps.cli.main import main

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageEnhance
 
-from analysis import study as studies
+from analysis import studies
 from sweeps.cli.common import DONE, USER_ERROR
 from sweeps.cli.main import main
 from sweeps.spec import expand, loader

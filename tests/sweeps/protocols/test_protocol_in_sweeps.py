@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 import sweeps as sw
-from analysis import study
+from analysis import studies
 from analysis.claims import not_tested
 from analysis.dashboard.screens.compare import ComparedItem, _rated_differently
 from analysis.report import answer, tables
+from analysis.study import Study
 from cluster.driver import cost_measurement
 from sweeps.api.protocols import named, scoring
 from sweeps.cli.main import main
@@ -157,7 +158,7 @@ def test_a_sweep_and_score_give_the_same_numbers_to_the_last_bit(write: Write, r
     sw.export_test(store, "small", tmp_path / "test", data=root)
     theirs = fill_all(tmp_path / "test", tmp_path / "outputs", navier_stokes)
     run(write(("arms:", f"arms:\n  - {{name: theirs, outputs: {theirs}}}")), root)
-    found = study.read(store, "small")
+    found = studies.read(store, "small")
     assert found.metrics == [f"test/{name}_on_protocol" for name in ("psnr_db", "ssim", "l1_seam")], "by default"
     for arm_name, row in {"base": "net", "mean fill": "mean_fill", "theirs": "theirs"}.items():
         for metric in ("psnr_db", "ssim", "l1_seam"):
@@ -178,7 +179,7 @@ def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(
 ) -> None:
     """CIFAR-10 at 32 px, with a protocol of one's own; the hole of image 3 is that of a photograph called 00003."""
     file = write(("{name: ./thin.yaml, images: photographs}", "./own.yaml"))
-    found = study.read(run(file, root), "small")
+    found = studies.read(run(file, root), "small")
     [tested] = results.tested(found.results.values())
     assert tested["images"] == 16
     task = file.parent / "task"
@@ -215,11 +216,11 @@ def test_identity_has_the_hash_and_not_the_name(write: Write) -> None:
 def test_a_stored_sweep_goes_on_without_the_file_of_its_protocol(write: Write, root: Path) -> None:
     file = write()
     store = run(file, root)
-    before = study.read(store, "small")
+    before = studies.read(store, "small")
     (file.parent / "thin.yaml").unlink()
     options = sw.RunOptions(address="in-process", data=root)
     sw.resume(store, "small", options, changes=["seeds=2"])
-    after = study.read(store, "small")
+    after = studies.read(store, "small")
     assert after.protocol == before.protocol
     assert after.values("base", COLUMN)[0] == before.values("base", COLUMN)[0]
     assert len(after.values("base", COLUMN)) == 2
@@ -392,7 +393,7 @@ def test_other_tasks_are_told_what_rates_them(task: str, tmp_path: Path) -> None
 
 
 def test_trials_that_were_rated_on_different_images_decide_no_claim(write: Write, root: Path) -> None:
-    found = study.read(run(write(), root), "small")
+    found = studies.read(run(write(), root), "small")
     key = next(iter(found.results))
     facts = found.results[key]["facts"]
     other = {**found.results[key], "facts": {**facts, "protocol": {**facts["protocol"], "pixels": "0" * 16}}}
@@ -406,14 +407,14 @@ def test_trials_that_were_rated_on_different_images_decide_no_claim(write: Write
 
 
 def test_arms_that_were_rated_on_different_images_are_not_ranked_together(write: Write, root: Path) -> None:
-    found = study.read(run(write(), root), "small")
+    found = studies.read(run(write(), root), "small")
     assert found.groups == found.groups_in(COLUMN) == [["base", "mean fill"]]
     together = tables.build(found).rows[1].entries[COLUMN]
     assert together.difference is not None
     key = found.arm("mean fill").trials[0]
     facts = found.results[key]["facts"]
 
-    def with_facts(changed: Mapping[str, Any]) -> study.Study:
+    def with_facts(changed: Mapping[str, Any]) -> Study:
         other = {**found.results[key], "facts": {**facts, "protocol": changed}}
         return replace(found, results={**found.results, key: other})
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import study as studies
+from analysis import studies
 from analysis.claims import overview
 from analysis.report import build as report
 from analysis.report import formats
