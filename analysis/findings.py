@@ -106,9 +106,9 @@ def _index(reports: Sequence[Report], claims: Sequence[overview.ClaimLine]) -> s
         name, question = report.study.name, str(report.study.plan.get("question") or "")
         cells = (question, report.answer[0], str(len(report.study.seeds)), f"{_hours(report):.2f}")
         studied.append([f"[{name}]({name}.md)", *map(render.escape, cells)])
-    judged = [["study", "claim", "source", "published", "ours", "n", "verdict"], ["---"] * 7]
+    judged = [["study", "claim", "source", "published", "ours", "n", "sd of a pair", "verdict"], ["---"] * 8]
     for line in claims:
-        words = (line.study, line.claim, line.source, line.published, line.ours, str(line.n or ""), line.verdict)
+        words = (line.study, line.claim, line.source, line.published, line.ours, *_pairs(line), line.verdict)
         judged.append([render.escape(word or "–") for word in words])
     return "\n".join(
         [
@@ -127,6 +127,13 @@ def _index(reports: Sequence[Report], claims: Sequence[overview.ClaimLine]) -> s
             "",
         ]
     )
+
+
+def _pairs(line: overview.ClaimLine) -> tuple[str, str]:
+    """Number of pairs of seeds, and the standard deviation of the difference of one pair: the noise of single runs."""
+    if line.difference is None:
+        return "", ""
+    return str(line.difference.n), "" if line.difference.sd is None else f"{line.difference.sd:.2g}"
 
 
 def _by_source(claims: Sequence[overview.ClaimLine]) -> list[list[str]]:

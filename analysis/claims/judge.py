@@ -55,8 +55,8 @@ class Verdict:
     """The document's own values for the same arms, converted to our unit; '' if there are none."""
     size: str = sizes.FULL
     """The size at which the study was run."""
-    n: int | None = None
-    """Number of paired seeds on which it was judged; None if there is no difference."""
+    difference: Interval | None = None
+    """The difference of `ours`, with its number of seeds and the standard deviation of one pair."""
 
     @property
     def words(self) -> str:
@@ -121,8 +121,8 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim
     )
     source = str(claim.get("source") or "")
-    n = finding.interval.n if finding.interval else None
-    return Verdict(str(claim["text"]), finding.verdict, " ".join(sentences), source, ours, theirs, study.size, n)
+    evidence = " ".join(sentences)
+    return Verdict(str(claim["text"]), finding.verdict, evidence, source, ours, theirs, study.size, finding.interval)
 
 
 def _difference(interval: Interval, metric: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import csv_text, studies
 from analysis.claims import added_seeds
 from analysis.claims import judge as claims
+from analysis.statistics.intervals import Interval
 from analysis.wording import count
 from sweeps.results import columns
 from sweeps.spec import loader
@@ -32,7 +33,7 @@ _STYLES = {
     claims.NOT_TESTED: "dim",
     NOT_RUN: "dim",
 }
-_NOT_IN_CSV = ("notes", "protocol", "n")
+_NOT_IN_CSV = ("notes", "protocol", "difference")
 """The last fields of a claim's line: the column of the evidence ends with the notes."""
 VERDICTS = tuple(_STYLES)
 """What `decision` gives, in the order in which counts are told."""
@@ -53,8 +54,8 @@ class ClaimLine:
     """On results of older code and from different data, which the verdict does not account for."""
     protocol: Mapping[str, Any] | None = None
     """The protocol of the sweep, if the claim is about a column of it."""
-    n: int | None = None
-    """Number of paired seeds; the sentence tells it, too."""
+    difference: Interval | None = None
+    """The difference of `ours`, with its number of seeds and the standard deviation of one pair."""
 
 
 def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[ClaimLine]:
@@ -73,7 +74,9 @@ def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[Cl
     notes = " ".join(study.all_notes)
     for claim, one in zip(study.plan.get("claims") or [], claims.judge(study), strict=True):
         by = study.protocol if columns.on_protocol(str(claim.get("metric"))) else None
-        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes, by, one.n)
+        yield ClaimLine(
+            name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes, by, one.difference
+        )
 
 
 def unrun(files: Iterable[Path], known: Collection[str]) -> list[ClaimLine]:
