@@ -48,7 +48,8 @@ PIXELS = (
 """Metrics of the pixels: means of a value for each image."""
 NAMES = (*IMAGES, *PIXELS)
 BORDER = (15 / 256, 11 / 256)
-"""Windows of the filters that find the pixels inside and outside of a hole that are not beside its edge, in shorter sides."""
+"""Windows of the filters that find the pixels inside and outside of a hole that are not beside its edge, as shares of
+the image's shorter side."""
 
 Map = npt.NDArray[Any]
 
