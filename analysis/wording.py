@@ -85,7 +85,7 @@ def decimals(intervals: Iterable[Interval | None]) -> int:
 
     The narrowest half-width gets two significant digits, or one if its first digit is 5 or more; the largest value gets
     at most six. Without intervals the largest value gets four significant digits. Only where that is 100,000 or more,
-    ones are rounded.
+    ones are rounded, and no more than the narrowest half-width asks for and four digits of each value without one.
     """
     known = [interval for interval in intervals if interval is not None]
     largest = max((abs(interval.mean) for interval in known), default=0.0)
@@ -97,7 +97,10 @@ def decimals(intervals: Iterable[Interval | None]) -> int:
         wanted = (0 if leading >= _COARSE else 1) - _magnitude(narrowest)
     else:
         wanted = _LEAST_DIGITS - 1 - _magnitude(largest)
-    return min(wanted, most) if most <= 0 else max(0, min(wanted, most))
+    if most > 0:
+        return max(0, min(wanted, most))
+    alone = [abs(interval.mean) for interval in known if interval.mean and not interval.half_width]
+    return min(0, max([wanted, *(_LEAST_DIGITS - 1 - _magnitude(value) for value in alone)]))
 
 
 def _magnitude(value: float) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
+import pyarrow
 import pyarrow.parquet as parquet
 from PIL import Image
 
@@ -32,7 +33,10 @@ def refuse(given: str, why: str, allowed: str, fix: str) -> NoReturn:
 
 def rows_of(file: Path) -> Iterator[Mapping[str, Any]]:
     """The rows of a Parquet file, a few at a time."""
-    opened = parquet.ParquetFile(file)
+    try:
+        opened = parquet.ParquetFile(file)
+    except (OSError, pyarrow.ArrowException) as error:
+        refuse(f"PARQUET {file}", f"it cannot be read: {error}", "a whole file of OpenSDI", "download it again")
     missing = [name for name in COLUMNS if name not in opened.schema_arrow.names]
     if missing:
         has = ", ".join(opened.schema_arrow.names)
@@ -56,6 +60,8 @@ def make(parquets: Path, out: Path, model: str, most: int | None, edited: bool) 
 
     Ends with an error if there are no files of the model, or if `out` exists and is not empty.
     """
+    if most is not None and most < 1:
+        refuse(f"--most {most}", "a set needs images", "1 or more, or no --most for all", "give a larger number")
     files = sorted(parquets.glob(f"{model}-*.parquet"))
     if not files:
         there = sorted({file.name.partition("-")[0] for file in parquets.glob("*.parquet")})
@@ -72,6 +78,8 @@ def make(parquets: Path, out: Path, model: str, most: int | None, edited: bool) 
         table = csv.writer(opened)
         table.writerow(["file", "label", "source", "inpainter"])
         for row in (row for file in files for row in rows_of(file)):
+            if min(counts.values()) == most:
+                break
             label = int(row["label"])
             if counts[label] == most or (edited and label and row["mask"] is None):
                 continue

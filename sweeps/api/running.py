@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from sweeps import scratch, sizes
+from sweeps import data_roots, scratch, sizes
 from sweeps.api import arguments
 from sweeps.api.arguments import LoadedSweep
 from sweeps.api.progress import ProgressLike, listener
@@ -71,6 +71,7 @@ def data_notes(plan: Plan, data: DataFolders | None) -> list[str]:
     root = RunOptions(data=data).data_root
     if root is None:
         return []
+    absent = [str(folder) for folder in data_roots.split(str(root)) if not folder.is_dir()]
     from sweeps.protocols import section as protocols
     from trainables.data import inventory
 
@@ -89,10 +90,11 @@ def data_notes(plan: Plan, data: DataFolders | None) -> list[str]:
         words += inventory.protocol_notes(arm.config, root)
         if words:
             found.setdefault("; ".join(words), []).append(arm.name)
+    notes = [f"warning: there is no folder {', '.join(absent)}, given as a data root"] if absent else []
     if len(found) == 1:
-        return [f"images: {words}" for words in found]
+        return notes + [f"images: {words}" for words in found]
     shown = {words: ", ".join(arms[:3]) + " and others" * (len(arms) > 3) for words, arms in found.items()}
-    return [f"images of {arms}: {words}" for words, arms in shown.items()]
+    return notes + [f"images of {arms}: {words}" for words, arms in shown.items()]
 
 
 def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace: bool = False) -> list[LoadedSweep]:

@@ -171,6 +171,8 @@ def _to_score(options: argparse.Namespace) -> ScoreFolder | None:
         )
     elif twice is not None:
         why, fix = f"two images are called {twice!r}, and results are rated by name", "rename one of the two"
+    elif folder.exists() and not folder.is_dir():
+        why, fix = "it is a file", "name another folder"
     elif folder.is_dir() and any(folder.iterdir()):
         why, fix = (
             "it is not empty: maps of other images would be rated, too",

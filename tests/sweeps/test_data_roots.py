@@ -154,6 +154,9 @@ def test_a_sweep_reads_from_two_folders(
     capsys.readouterr()
     assert main(["status", "fill", "--store", str(store), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
+    if how == "options":
+        assert main(["check", str(file), *given, "--data", str(tmp_path / "lost")]) == 0
+        assert f"warning: there is no folder {tmp_path / 'lost'}" in capsys.readouterr().out.replace("\n", "")
     assert main(["check", str(file), "--data", str(two[0])]) == 2
     assert "photographs" in capsys.readouterr().err
 

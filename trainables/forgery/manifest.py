@@ -31,15 +31,18 @@ class ShardLike(Protocol):
     def of(self) -> int: ...
 
 
-def check_skipped(skipped: Sequence[Mapping[str, str]], of: int) -> None:
-    """Raise TrialError if more than 1 % of `of` photographs were left out; it names the first twenty."""
+def check_skipped(skipped: Sequence[Mapping[str, str]], of: int, kept: str = "") -> None:
+    """Raise TrialError if more than 1 % of `of` photographs were left out; it names the first twenty.
+
+    kept: what need not be made again, for the error.
+    """
     if len(skipped) <= LEFT_OUT * of:
         return
     raise TrialError(
         f"images: {len(skipped):,} of {of:,} photographs cannot be used",
         with_reasons({each["source"]: each["why"] for each in skipped}),
         f"at most {LEFT_OUT:.0%} unusable photographs, which are left out and counted",
-        "replace or remove these files, then run the same command again: finished shards are kept",
+        "replace or remove these files, then run the same command again" + (f": {kept} are kept" if kept else ""),
         "images",
     )
 
@@ -54,7 +57,7 @@ def finish(resolved: Mapping[str, Any], shards: Sequence[ShardLike], indices: Ma
     of_shards = {shard.name: indices[shard.name] for shard in shards}
     rows = [{"shard": name, **row} for name, each in of_shards.items() for row in each["rows"]]
     skipped = [entry for each in of_shards.values() for entry in each["skipped"]]
-    check_skipped(skipped, max((shard.of for shard in shards), default=0))
+    check_skipped(skipped, max((shard.of for shard in shards), default=0), "finished shards")
     pairs = _near_duplicates(rows)
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     index = _json({"rows": columns, "near_duplicates": pairs[:LISTED]})

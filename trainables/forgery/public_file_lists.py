@@ -57,6 +57,14 @@ def chosen_images(listed: Sequence[ListedImage], split: str, count: int | None, 
     """
     entries = [entry for entry in listed if (entry.split or split_by_hash(entry.source)) == split]
     entries = _first(entries, count, f"the {split} split of the set", f"set.{split}")
+    if not entries:
+        raise set_error(
+            f"set.path: {folder}",
+            f"none of its {len(listed):,} images is in the {split} split",
+            "images in each of train, val and test: by default 80/10/10, by a hash of their photographs",
+            "set.path",
+            "use a larger set, name the splits in labels.csv (layout `folder`), or test on the set under `test_sets`",
+        )
     for label, what in ((1, "manipulated image"), (0, "photograph")):
         if not any(entry.label == label for entry in entries):
             raise set_error(
@@ -89,11 +97,29 @@ def test_images(listed: Sequence[ListedImage], section: SetConfig, folder: Path)
 
 
 def _first(entries: list[ListedImage], count: int | None, what: str, key: str) -> list[ListedImage]:
-    """The first `count` images, grouped by source. Raises TrialError if there are fewer."""
+    """The first `count` images, grouped by source. Raises TrialError if there are fewer, or one with two meanings."""
+    entries = _once(entries)
     if count is not None and count > len(entries):
         raise set_error(f"{key}: {count}", f"{what} has {len(entries):,} images", f"1 to {len(entries)}, or null", key)
     key_of = lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name)  # noqa: E731
     return sorted(entries, key=key_of)[:count]
+
+
+def _once(entries: Sequence[ListedImage]) -> list[ListedImage]:
+    """Images without repetitions, which lists of several models have. Raises TrialError if two lists contradict."""
+    found: dict[Path, ListedImage] = {}
+    for entry in entries:
+        other = found.setdefault(entry.image, entry)
+        if (other.label, other.mask) != (entry.label, entry.mask):
+            said = " and ".join(f"mask {one.mask.name}" if one.mask else f"label {one.label}" for one in (other, entry))
+            raise set_error(
+                f"set.path: {entry.image}",
+                f"it is listed twice, with {said}",
+                "one label and one mask for each image",
+                "set.path",
+                "correct the lists of the set",
+            )
+    return list(found.values())
 
 
 def set_error(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:

@@ -142,7 +142,7 @@ def make_shard(
                 members += files
     content = tar(members)
     index = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "rows": rows, "skipped": skipped}
-    check_skipped(skipped, shard.of)
+    check_skipped(skipped, shard.of, "finished shards")
     tar_name, index_name = shard.files
     return {tar_name: content, index_name: _json(index)}
 

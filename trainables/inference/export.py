@@ -217,10 +217,12 @@ def _thresholds(threshold: Callable[[int], Threshold]) -> str:
         f"| {count:,} | {limit.logit:.4f} | {limit.probability:.6f} | {'yes' if limit.origin['extrapolated'] else ''} |"
         for count, limit in ((count, threshold(count)) for count in _WINDOWS)
     )
+    validated = threshold(1).origin.get("windows_of_validation_images")
+    whole = f", which are photographs of {validated:.3g} windows on average" if validated else ""
     return f"""
 A photograph counts as inpainted from these values on, at a false positive rate of {rate:.3g} on the
-{threshold(1).origin["authentic_validation_images"]:,} validation images that are not inpainted. Windows are taken as
-independent. Rates that need more images than there are were extrapolated by an exponential tail.
+{threshold(1).origin["authentic_validation_images"]:,} validation images that are not inpainted{whole}.
+Windows are taken as independent. Rates that need more images than there are were extrapolated by an exponential tail.
 
 | windows of the photograph | logit | probability | extrapolated |
 | --- | --- | --- | --- |

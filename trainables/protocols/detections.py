@@ -25,8 +25,8 @@ from trainables.protocols.rating import RateFunction
 Map = npt.NDArray[np.uint16]
 """Probabilities as whole numbers from 0 to `LARGEST`."""
 LARGEST = 65_535
-_LOOKED_AT = 50
-"""Number of maps whose values are looked at before all of them are rated."""
+_GREY = ("L", "1", "I;16", "I")
+"""Pillow's modes of grey images with whole numbers."""
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
@@ -92,13 +92,21 @@ class MapFolder:
         return names_and_files(self.folder, "maps")
 
     def check(self, keys: Sequence[str]) -> None:
-        """Raise TrialError if the folder has maps of other photographs than these, or maps of the values 0 and 1."""
+        """Raise TrialError if the folder has maps of other photographs than these, or if all values are 0 and 1.
+
+        Maps are read until one has a larger value: as a rule the first.
+        """
         check_names(f"maps {self.folder}", self._files, keys, "name each map like its photograph")
-        largest = [int(_opened(self.folder / self._files[key])[1].max(initial=0)) for key in keys[:_LOOKED_AT]]
-        if max(largest, default=0) == 1:
+        largest = 0
+        for key in keys:
+            mode, values = _opened(self.folder / self._files[key])
+            largest = max(largest, int(values.max(initial=0))) if mode in _GREY else LARGEST  # `map` refuses others
+            if largest > 1:
+                return
+        if largest == 1:
             raise TrialError(
                 f"maps {self.folder}",
-                f"the values of its first {len(largest):,} maps are 0 and 1, which are probabilities of nearly 0",
+                f"the values of all {len(keys):,} maps are 0 and 1, which are probabilities of nearly 0",
                 f"values from 0 to 255, or from 0 to {LARGEST:,}",
                 "multiply the maps by 255",
             )
@@ -108,7 +116,7 @@ class MapFolder:
         file = self.folder / self._files[image.key]
         mode, values = _opened(file)
         height, width = image.hole_hw.shape
-        if mode not in ("L", "1", "I;16", "I"):
+        if mode not in _GREY:
             why, fix = f"it is no grey image (mode {mode})", "save the probabilities as one grey channel"
         elif values.shape != (height, width):
             why = f"it has {values.shape[1]} x {values.shape[0]} px"

@@ -168,6 +168,15 @@ def test_digits_follow_the_interval(interval: Interval, text: str) -> None:
     assert wording.plus_minus(interval) == text
 
 
+def test_a_small_figure_in_a_column_of_large_ones_is_not_rounded_away() -> None:
+    large = Interval(1.2e6, 1e4, 1.18e6, 1.22e6, 8)
+    of_half = wording.decimals([Interval(3.2, 0.2, 2.7, 3.7, 8), large])
+    assert [wording.fixed(value, of_half) for value in (3.2, 0.6, 1.2e6)] == ["3", "1", "1200000"]
+    for column in ([exact_value(650.0), exact_value(1_234_567.0)], [exact_value(650.0), large]):
+        assert wording.fixed(650.0, wording.decimals(column)) == "650"
+    assert wording.decimals([exact_value(0.0), exact_value(68_199_345.0)]) == -4
+
+
 def test_no_minus_zero() -> None:
     assert wording.fixed(-0.0001, 2, plus=True) == "0.00"
     assert wording.fixed(0.5, 1, plus=True) == "+0.5"

@@ -124,6 +124,7 @@ def _score(command: Command, files: Path, detector: str) -> None:
     is_told(command(*given[:2], "p0.png", "sub/p0.png", "--to-score", "x"), "two images are called 'p0'")
     is_told(command(*given[:2], "p0.png", "--mask", "1,1,2,2", "--to-score", "x"), "an inpainter gives no detections")
     assert not (files / "x").exists()
+    is_told(command(*given, "labels.csv"), "it is a file")
 
 
 def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:

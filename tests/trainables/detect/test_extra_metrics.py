@@ -94,6 +94,14 @@ def test_the_border_of_a_hole_is_left_out(side: int, inner: int, outer: int) -> 
     assert found["pixel_f1_no_border"] == pytest.approx(f1_score(inside_hw[kept], map_hw[kept] >= 0))
 
 
+def test_the_border_is_as_wide_in_a_photograph_that_is_turned() -> None:
+    true_hw = np.zeros((64, 256), dtype=np.bool_)
+    true_hw[10:40, 30:150] = True
+    kept, turned = extra_metrics.without_border(true_hw), extra_metrics.without_border(true_hw.T)
+    assert all(np.array_equal(one, other.T) for one, other in zip(kept, turned, strict=True))
+    assert np.array_equal(kept[0], binary_erosion(true_hw, np.ones((3, 3), dtype=np.bool_), 1))
+
+
 def test_labels_as_scikit_learn_has_them() -> None:
     rng = np.random.default_rng(0)
     label_n = rng.random(200) < 0.3

@@ -266,6 +266,8 @@ def test_a_sweep_and_predict(root: Path, tmp_path: Path, capsys: pytest.CaptureF
     found = json.loads((tmp_path / "out" / "test3-fake.png.found.json").read_text())
     assert found["threshold_chosen"]["windows_of_validation_images"] > 1
     assert found["windows"]["window_px"] == WINDOW
+    assert main(["export", trial, *where, "--out", str(tmp_path / "exported")]) == 0
+    assert " windows on average" in (tmp_path / "exported" / "README.md").read_text()
 
 
 def _ids(value: Any) -> Any:

@@ -67,6 +67,15 @@ def test_tgif_has_a_mask_for_every_model_and_size(tmp_path: Path) -> None:
     }, "photographs at the sizes of their fakes, and none without a fake"
 
 
+def test_a_photograph_of_tgif_is_in_the_split_of_its_fakes(tmp_path: Path) -> None:
+    """Otherwise a photograph could be trained on whose fakes are tested."""
+    for number, split in enumerate(("training", "validation", "testing")):
+        save(tmp_path / "originals" / f"{number}_orig.png", GREY)
+        save(tmp_path / f"sp_{split}" / f"{number}_mask_bbox.png_ps_mask.png_sd2_0.png", GREY)
+    splits = {name: split for name, (*_, split) in listed("tgif", tmp_path).items() if "orig" in name}
+    assert splits == {"0_orig.png": "train", "1_orig.png": "val", "2_orig.png": "test"}
+
+
 def test_tgif_names_are_one_source_in_sets_of_ms_coco(tmp_path: Path) -> None:
     for layout in ("tgif", "cocoglide", "coco_inpaint"):
         published_layouts.LAYOUTS[layout][0](tmp_path / layout, TRIPLES)

@@ -76,3 +76,16 @@ def test_what_cannot_be_unpacked(parquets: Path, tmp_path: Path) -> None:
     assert "it has files" in run(parquets, parquets, "--model", "flux").stderr
     parquet.write_table(pa.table({"key": ["a"], "label": [0]}), parquets / "sd3-00000-of-00001.parquet")
     assert "it has no column image, but key, label" in run(parquets, tmp_path / "y", "--model", "sd3").stderr
+    assert (
+        "--most 0\n  why:     a set needs images"
+        in run(parquets, tmp_path / "z", "--model", "flux", "--most", 0).stderr
+    )
+
+
+def test_a_damaged_file_is_named_and_not_read_if_enough_images_came_before(parquets: Path, tmp_path: Path) -> None:
+    damaged = parquets / "flux-00001-of-00002.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert run(parquets, tmp_path / "few", "--model", "flux", "--most", 2).returncode == 0
+    said = run(parquets, tmp_path / "all", "--model", "flux")
+    assert said.returncode == 1
+    assert f"PARQUET {damaged}\n  why:     it cannot be read" in said.stderr

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -252,6 +255,38 @@ def test_wrong_lists_are_refused(tmp_path, pairs, expected):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "list.json").write_text(pairs)
     assert expected in refused(tmp_path, "coco_inpaint").why
+
+
+def test_a_photograph_that_several_lists_have_counts_once(tmp_path, photographs):
+    LAYOUTS["coco_inpaint"][0](tmp_path / "s", photographs)
+    section = resolve_set({"layout": "coco_inpaint", "path": "s", "size": 32, "use": "all"})
+    before = public_datasets.load(section, tmp_path, test_alone=True).test
+    lists = sorted((tmp_path / "s").glob("*.json"))
+    pairs = json.loads(lists[0].read_text())
+    (tmp_path / "s" / "another.json").write_text(json.dumps([pair for pair in pairs if pair[1] == "Negative"]))
+    after = public_datasets.load(section, tmp_path, test_alone=True).test
+    assert after.source == before.source
+    fake, mask = next(pair for pair in pairs if pair[1] != "Negative")
+    (tmp_path / "s" / "another.json").write_text(json.dumps([[fake, "Negative"]]))
+    with pytest.raises(TrialError) as raised:
+        public_datasets.load(section, tmp_path, test_alone=True)
+    assert Path(fake).name in raised.value.given
+    assert f"listed twice, with label 0 and mask {Path(mask).name}" in raised.value.why
+
+
+def test_an_empty_split_is_named(tmp_path, photographs):
+    LAYOUTS["casia1"][0](tmp_path / "s", photographs[:1])
+    error = refused(tmp_path, "casia1")
+    assert "images is in the" in error.why
+    assert "test_sets" in error.fix
+
+
+def test_an_unusable_set_is_not_said_to_have_shards(tmp_path, photographs):
+    LAYOUTS["casia1"][0](tmp_path / "s", photographs)
+    for file in (tmp_path / "s" / "Au").iterdir():
+        file.write_bytes(b"no image")
+    error = refused(tmp_path, "casia1")
+    assert error.fix.endswith("run the same command again")
 
 
 def test_a_tiny_hole_is_kept_and_an_empty_mask_refused(tmp_path, photographs):

@@ -197,6 +197,13 @@ def test_maps_of_0_and_1_are_refused(folder: Path, tmp_path: Path, dtype: Any) -
     with pytest.raises(TrialError, match="are 0 and 1, which are probabilities of nearly 0") as raised:
         MapFolder(tmp_path).check(NAMES)
     assert "255" in raised.value.fix
+    many = [*NAMES, *(f"z{number:02d}" for number in range(60))]
+    for name in many[len(NAMES) :]:
+        Image.fromarray(np.ones((30, 40), dtype)).save(tmp_path / f"{name}.png")
+    Image.fromarray(np.full((30, 40), 200, dtype)).save(tmp_path / f"{many[-1]}.png")
+    MapFolder(tmp_path).check(many)
+    for name in many[len(NAMES) :]:
+        (tmp_path / f"{name}.png").unlink()
     one = tmp_path / f"{NAMES[0]}.png"
     Image.fromarray(np.full((30, 40), 200, dtype)).save(one)
     MapFolder(tmp_path).check(NAMES)

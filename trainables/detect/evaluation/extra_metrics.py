@@ -48,7 +48,8 @@ PIXELS = (
 """Metrics of the pixels: means of a value for each image."""
 NAMES = (*IMAGES, *PIXELS)
 BORDER = (15 / 256, 11 / 256)
-"""Windows of the filters that find the pixels inside and outside of a hole that are not beside its edge, in sides."""
+"""Windows of the filters that find the pixels inside and outside of a hole that are not beside its edge, as shares of
+the image's shorter side."""
 
 Map = npt.NDArray[Any]
 
@@ -169,7 +170,7 @@ def _box_iou(a_hw: Bools, b_hw: Bools) -> float:
 
 def without_border(true_hw: Bools) -> tuple[Bools, Bools]:
     """(inside, outside) of a hole without the pixels beside its edge."""
-    inner, outer = (2 * round((share * len(true_hw) - 1) / 2) + 1 for share in BORDER)  # odd
+    inner, outer = (2 * round((share * min(true_hw.shape) - 1) / 2) + 1 for share in BORDER)  # odd
     inside_hw: Bools = minimum_filter(true_hw, max(3, inner), mode="nearest")
     outside_hw: Bools = ~maximum_filter(true_hw, outer, mode="nearest")
     return inside_hw, outside_hw

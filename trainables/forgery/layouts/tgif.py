@@ -4,7 +4,8 @@ The names are those of IDLabMedia/tgif-dataset: 208901_orig.png is the photograp
 its part that SD2 has filled. 208901_mask_bbox.png_ps_mask.png_sd2_0.png is the photograph with a hole filled by SD2
 (`sp`, spliced), 208901_mask_bbox.png_sd2-512_0.png the whole output of SD2 (`fr`, fully regenerated: the mask shows
 what was asked for, and every pixel may differ). Folders whose names contain training, validation or testing give the
-splits. Only the photographs that the images were made from are read, each at the sizes of those images.
+splits; a photograph in other folders is in the split of its images. Only the photographs that the images were made from
+are read, each at the sizes of those images.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ _SPLITS = {"training": "train", "validation": "val", "testing": "test"}
 def images(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001 - all layouts have this signature
     files = [file for file in data_files(path) if is_image(file.name)]
     masks = {(_masks_folder(file, path), file.name): file for file in files}
-    fakes, sides = [], set()
+    fakes: list[ListedImage] = []
+    sides: set[tuple[str, str | None]] = set()
+    splits: dict[str, str] = {}
     for file in files:
         match = _FAKE.fullmatch(file.name)
         if match:
             fakes.append(_fake(file, match, path, masks))
             sides.add((match["coco"], match["side"]))
+            splits.setdefault(match["coco"], fakes[-1].split)
     if not fakes:
         raise missing_error(
             path, "image of TGIF", "folders of images such as 208901_mask_bbox.png_ps_mask.png_sd2_0.png"
@@ -42,7 +46,8 @@ def images(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: AR
     for file in files:
         match = _REAL.fullmatch(file.name)
         if match and (match["coco"], match["side"]) in sides:
-            reals.append(ListedImage(file, None, 0, _number(match), split=_split(file, path)))
+            split = _split(file, path) or splits[match["coco"]]
+            reals.append(ListedImage(file, None, 0, _number(match), split=split))
             sides.discard((match["coco"], match["side"]))  # TGIF2 has the same photograph a second time
     return reals + fakes
 
