@@ -34,6 +34,10 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
 }
 
 
+PATIENCE_S = 600.0
+"""How long a trial waits for the first epochs of the others, of which one may have failed."""
+
+
 def configuration(model: str, options: argparse.Namespace, size: int) -> dict[str, Any]:
     described, loss = MODELS[model]
     given = {
@@ -58,7 +62,7 @@ class Together(MemorySession):
     def report(self, row: Row) -> None:
         super().report(row)
         if len(self.rows) == 1:
-            self._start.wait()
+            self._start.wait(timeout=PATIENCE_S)
 
 
 def trial(config: dict[str, Any], machine: Machine, start: Barrier, speeds: Any) -> None:
