@@ -35,8 +35,9 @@ _DIGITS = re.compile(r"(?<![\d.])(\d{2,}\.\d)\d+")
 _HEAD = """# What our studies found
 
 The studies of this package that were run, each at the size that its page names. A verdict at small size is about fewer
-images, epochs and channels than the documents used. The command on a page repeats its study. The results behind all
-pages are in one archive:
+images, epochs and channels than the documents used. [Which published gaps exceed the noise of the
+seed?](what-holds.md) says what to take home. The command on a page repeats its study. The results behind all pages are
+in one archive:
 
 ```sh
 sweeps report NAME --store docs/findings/results.zip --out report
