@@ -4,8 +4,9 @@
 
     python -m analysis.findings STORE FOLDER [NAME ...]
 
-A page is the report in Markdown, with pictures as WebP. Pages of other sweeps stay as they are: the store may be an
-archive without pictures.
+A page is the report in Markdown, with pictures as WebP and without those of single images, since all pages and the
+archive together stay small enough to be kept with the code. For the same reason the archive has no scores of single
+images. Pages of other sweeps stay as they are: the store may be an archive without pictures.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from sweeps.store.open import open_store
 
 ARCHIVE = "results.zip"
 """Name of the archive beside the pages that has the results."""
+_DIGITS = re.compile(r"(?<![\d.])(\d{2,}\.\d)\d+")
+"""A number of a drawing with more than one decimal: tenths of a point are enough."""
 _HEAD = """# What our studies found
 
 The studies of this package that were run, each at the size that its page names. A verdict at small size is about fewer
@@ -76,6 +80,11 @@ def _page(report: Report, uri: str) -> dict[str, bytes]:
         f"--store {uri}", "--store results"
     )
     text = re.sub(r"(?m)(^- hardware: )host [^,]*, ", r"\1", text)
+    for name in [name for name in found if re.fullmatch(rf"{re.escape(stem)}-worst-\d+\.png", name)]:
+        del found[name]
+        text = re.sub(rf"!\[[^]]*\]\({re.escape(name)}\)\n\n", "", text)
+    for name in [name for name in found if name.endswith(".svg")]:
+        found[name] = _DIGITS.sub(r"\1", found[name].decode()).encode()
     for name in [name for name in found if name.endswith(".png")]:
         webp = f"{name.removesuffix('.png')}.webp"
         text = text.replace(f"({name})", f"({webp})")
@@ -112,10 +121,26 @@ def _index(reports: Sequence[Report], claims: Sequence[overview.ClaimLine]) -> s
             "",
             overview.summary(list(claims)),
             "",
+            *map(_row, _by_source(claims)),
+            "",
             *map(_row, judged),
             "",
         ]
     )
+
+
+def _by_source(claims: Sequence[overview.ClaimLine]) -> list[list[str]]:
+    """Numbers of claims by the document that makes them, those without a source last."""
+    counts: dict[str, Counter[str]] = {}
+    for line in claims:
+        source = line.source.partition(",")[0] or "ours, of no document"
+        counts.setdefault(source, Counter())[overview.decision(line.verdict)] += 1
+    header = ["source", "claims", *overview.VERDICTS]
+    rows = [
+        [render.escape(source), str(found.total()), *(str(found[verdict]) for verdict in overview.VERDICTS)]
+        for source, found in sorted(counts.items(), key=lambda item: (item[0].startswith("ours"), item[0]))
+    ]
+    return [header, ["---"] * len(header), *rows]
 
 
 def _hours(report: Report) -> float:

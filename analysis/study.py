@@ -310,16 +310,39 @@ class Study:
             return self._one_evaluation(metric, difference.mean)
         return self.of_seeds(metric, difference)
 
-    def gap(self, arm: str, a: str, b: str | float, level: float = intervals.LEVEL) -> intervals.Interval | None:
-        """Interval of column a - column b, or - a number, of a detector over seeds and photographs; None if unknown."""
-        ours = self._estimates(arm, a, self.values(arm, a))
-        if not isinstance(b, str):
-            theirs = {seed: crossed.constant(b, one) for seed, one in ours.items()}
+    def gap(
+        self, arm: str, a: str, b: str | float, level: float = intervals.LEVEL, over: str | None = None
+    ) -> intervals.Interval | None:
+        """Interval of column a - column b, or - a number, of a detector over seeds and photographs; None if unknown.
+
+        over: another arm; the columns are then the shares gained of what that arm leaves to 1.
+        """
+        ours = self._gained(arm, a, over)
+        if isinstance(b, str):
+            theirs = self._gained(arm, b, over)
         else:
-            theirs = self._estimates(arm, b, self.values(arm, b))
+            theirs = {seed: crossed.constant(b, one) for seed, one in ours.items()}
         if not ours or not theirs:
             return None
-        return crossed.crossed_difference(ours, theirs, level, self.arm(arm).exact)
+        exact = self.arm(arm).exact and (over is None or self.arm(over).exact)
+        return crossed.crossed_difference(ours, theirs, level, exact)
+
+    def relative_gap(self, arm: str, a: str, b: str, level: float = intervals.LEVEL) -> intervals.Interval | None:
+        """Interval of column a / column b - 1, as `gap`."""
+        above, below = (self._estimates(arm, column, self.values(arm, column)) for column in (a, b))
+        ratios = {seed: crossed.ratio(one, below[seed]) for seed, one in above.items() if seed in below}
+        ours = {seed: one for seed, one in ratios.items() if one is not None}
+        ones = {seed: crossed.constant(1.0, one) for seed, one in ours.items()}
+        return crossed.crossed_difference(ours, ones, level, self.arm(arm).exact)
+
+    def _gained(self, arm: str, metric: str, over: str | None) -> dict[int, crossed.SeedEstimate]:
+        """A column of an arm by seed, or the share of the way from another arm to 1; empty if unknown."""
+        ours = self._estimates(arm, metric, self.values(arm, metric))
+        if over is None:
+            return ours
+        floor = self._estimates(over, metric, self.values(over, metric))
+        shares = {seed: crossed.share_gained(one, floor[seed]) for seed, one in ours.items() if seed in floor}
+        return {seed: one for seed, one in shares.items() if one is not None}
 
     def _estimates(self, arm: str, metric: str, values: Mapping[int, float]) -> dict[int, crossed.SeedEstimate]:
         """By seed; empty if the scores of single images are not known."""

@@ -81,10 +81,11 @@ def with_unit(text: str, column: str) -> str:
 
 
 def decimals(intervals: Iterable[Interval | None]) -> int:
-    """Number of decimals for a whole column.
+    """Number of decimals for a whole column; below zero: rounded to tens, hundreds and so on.
 
     The narrowest half-width gets two significant digits, or one if its first digit is 5 or more; the largest value gets
-    at most six. Without intervals the largest value gets four significant digits.
+    at most six. Without intervals the largest value gets four significant digits. Only where that is 100,000 or more,
+    ones are rounded.
     """
     known = [interval for interval in intervals if interval is not None]
     largest = max((abs(interval.mean) for interval in known), default=0.0)
@@ -93,8 +94,10 @@ def decimals(intervals: Iterable[Interval | None]) -> int:
     if halves:
         narrowest = min(halves)
         leading = narrowest / 10 ** _magnitude(narrowest)
-        return max(0, min((0 if leading >= _COARSE else 1) - _magnitude(narrowest), most))
-    return max(0, _LEAST_DIGITS - 1 - _magnitude(largest))
+        wanted = (0 if leading >= _COARSE else 1) - _magnitude(narrowest)
+    else:
+        wanted = _LEAST_DIGITS - 1 - _magnitude(largest)
+    return min(wanted, most) if most <= 0 else max(0, min(wanted, most))
 
 
 def _magnitude(value: float) -> int:
@@ -103,7 +106,7 @@ def _magnitude(value: float) -> int:
 
 def fixed(value: float, digits: int, plus: bool = False) -> str:
     """A number with fixed decimals and a typographic minus sign; never minus zero. plus: show the plus sign too."""
-    text = f"{abs(value):.{digits}f}"
+    text = f"{abs(value):.{digits}f}" if digits >= 0 else f"{round(abs(value), digits):.0f}"
     zero = float(text) == 0
     return (MINUS if value < 0 and not zero else "+" if plus and not zero else "") + text
 

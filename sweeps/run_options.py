@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sweeps import data_roots
+from sweeps.data_roots import DataFolders
+
 DEADLINE = "SWEEPS_RUN_DEADLINE"
 """Environment variable of a command that was started again, with the deadline of its first start."""
 
@@ -18,8 +21,8 @@ class RunOptions:
     address: str | None = None
     """`local`: start a Ray on this machine. `auto` or HOST:PORT: use a running Ray. `in-process`: run without Ray.
     None: `in-process` for the tiny form of a sweep and where one trial fits at a time, otherwise `local`."""
-    data: str | Path | None = None
-    """Folder of the data sets; None: $SWEEPS_DATA on the machine that trains."""
+    data: DataFolders | None = None
+    """Folder of the data sets, or several that are searched in order; None: $SWEEPS_DATA on the machine that trains."""
     max_concurrent: int | None = None
     """Trials that run at the same time; None: as many as fit."""
     retry: bool = False
@@ -70,15 +73,9 @@ class RunOptions:
     @property
     def data_root(self) -> Path | None:
         """The absolute path of `data`."""
-        return Path(self.data).resolve() if self.data else None
+        return data_roots.path(self.data)
 
     @property
     def local_data_root(self) -> Path | None:
         """The folder of the data sets on this machine: `data`, else $SWEEPS_DATA."""
-        return local_data_root(self.data)
-
-
-def local_data_root(folder: str | Path | None) -> Path | None:
-    """The absolute path of a folder of data sets on this machine: the given one, else $SWEEPS_DATA; None if unset."""
-    chosen = folder or os.environ.get("SWEEPS_DATA")
-    return Path(chosen).resolve() if chosen else None
+        return data_roots.local(self.data)

@@ -20,7 +20,7 @@ TWO_RUNS = 2.77
 
 
 def _digits(audit: Audit) -> int:
-    return wording.decimals(method.mean for method in audit.methods)
+    return max(0, wording.decimals(method.mean for method in audit.methods))
 
 
 def terminal(audit: Audit) -> rich.console.Group:

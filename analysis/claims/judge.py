@@ -193,7 +193,7 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
     """An arm against itself at an earlier epoch: it improves by more than a margin, or settles within one."""
     arm, metric, after = str(claim.get("improves") or claim.get("settles")), claim["metric"], claim["after"]
     end, then = study.values(arm, metric, claim.get("epoch")), study.values(arm, metric, after)
-    gain = _paired(claim, paired_difference(end, then, _level(claim)))
+    gain = _paired(claim, study.of_seeds(metric, paired_difference(end, then, _level(claim))))
     if gain is None:
         return _Finding(UNDECIDED, _nothing(study, arm, arm, metric, after))
     if wording.sign(metric) == 0:
@@ -201,7 +201,7 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
     toward = gain if wording.sign(metric) > 0 else gain.negated()
     digits = wording.decimals([toward])
     size = wording.with_unit(wording.fixed(toward.mean, digits), metric)
-    pairs = f"{_interval(claim)}, n = {wording.count(gain.n, 'seed')}"
+    pairs = f"{_interval(claim, of_seeds=True)}, n = {wording.count(gain.n, 'seed')}"
     until = f"epoch {claim['epoch']}" if "epoch" in claim else "the end"
     sentence = (
         f"{quoted(arm)} gains {size} {wording.brackets(toward, digits)} in {wording.label(metric)} "
@@ -248,7 +248,7 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
     epoch = claim.get("epoch")
     here, there = of_one_arm(study, claim)
     against = f"its {wording.label(other)}" if isinstance(other, str) else wording.with_unit(f"{other:g}", metric)
-    both = None if "over" in claim or epoch is not None else study.gap(arm, metric, other, _level(claim))
+    both = None if epoch is not None else study.gap(arm, metric, other, _level(claim), claim.get("over"))
     gap = _paired(claim, both or study.of_seeds(metric, paired_difference(here, there, _level(claim))))
     if gap is None:
         lacking = str(other) if here else metric
@@ -271,7 +271,8 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
 def _like(study: Study, claim: Mapping[str, Any]) -> _Finding:
     """The relative difference of two metrics of an arm."""
     arm, metric, other, epoch = claim["arm"], claim["metric"], claim["like"], claim.get("epoch")
-    gap = _paired(claim, paired_difference(*of_one_arm(study, claim), _level(claim)))
+    both = None if epoch is not None else study.relative_gap(arm, metric, other, _level(claim))
+    gap = _paired(claim, both or study.of_seeds(metric, paired_difference(*of_one_arm(study, claim), _level(claim))))
     if gap is None:
         lacking = other if study.values(arm, metric, epoch) else metric
         return _Finding(UNDECIDED, _nothing(study, arm, arm, lacking, epoch))
@@ -280,7 +281,7 @@ def _like(study: Study, claim: Mapping[str, Any]) -> _Finding:
     sentence = (
         f"{wording.label(metric)} of {quoted(arm)} differs from its {wording.label(other)} by the share "
         f"{wording.fixed(gap.mean, digits, plus=True)} {wording.brackets(gap, digits, plus=True)} "
-        f"({_interval(claim)}, n = {wording.count(gap.n, 'seed')}{_lost(study, gap.n)}). Alike means a share of at "
+        f"({_interval(claim)}, {_seeds(study, gap)}). Alike means a share of at "
         f"most {share:g}."
     )
     if gap.bounds is None:
@@ -337,10 +338,11 @@ def _seeds(study: Study, gap: Interval) -> str:
     return f"n = {wording.count(gap.n, 'seed')}{of}{_lost(study, gap.n)}"
 
 
-def _interval(claim: Mapping[str, Any]) -> str:
+def _interval(claim: Mapping[str, Any], of_seeds: bool = False) -> str:
+    """of_seeds: whether the claim is about an epoch of which no scores of single images are stored."""
     family = claim[_FAMILY]
     alone = " over seeds alone" if claim[_ALONE] else ""
-    looked = f"{alone} that holds at every look" if claim[_SERIES] else ""
+    looked = f"{alone} that holds at every look" if claim[_SERIES] else alone if of_seeds else ""
     return (
         f"{LEVEL:.0%} interval".replace("%", " %")
         + looked

@@ -33,6 +33,8 @@ _STYLES = {
     claims.NOT_TESTED: "dim",
     NOT_RUN: "dim",
 }
+VERDICTS = tuple(_STYLES)
+"""What `decision` gives, in the order in which counts are told."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +93,16 @@ def _unrun(path: Path, known: Collection[str]) -> Iterator[ClaimLine]:
 def summary(lines: list[ClaimLine]) -> str:
     """'24 claims of 5 studies (holds: 3, does not hold: 1, not run: 20).'"""
     counts = Counter(line.verdict for line in lines)
-    order = list(_STYLES)
-    found = sorted(counts, key=lambda words: (order.index(_decision(words)), words))
+    found = sorted(counts, key=lambda words: (VERDICTS.index(decision(words)), words))
     parts = [f"{words}: {counts[words]}" for words in found]
     number = len({line.study for line in lines})
     of = "1 study" if number == 1 else f"{number} studies"
     return f"{count(len(lines), 'claim')} of {of} ({', '.join(parts)})."
 
 
-def _decision(words: str) -> str:
+def decision(words: str) -> str:
     """The verdict with which its words begin; below full size they go on with the size."""
-    return next(verdict for verdict in _STYLES if words.startswith(verdict))
+    return next(verdict for verdict in VERDICTS if words.startswith(verdict))
 
 
 def terminal(lines: list[ClaimLine]) -> rich.table.Table:
@@ -118,7 +119,7 @@ def terminal(lines: list[ClaimLine]) -> rich.table.Table:
     last = ""
     for line in lines:
         shown = (line.study if line.study != last else "", line.claim, line.published or "–", line.ours or "–")
-        table.add_row(*map(Text, shown), Text(line.verdict, style=_STYLES[_decision(line.verdict)]))
+        table.add_row(*map(Text, shown), Text(line.verdict, style=_STYLES[decision(line.verdict)]))
         last = line.study
     return table
 

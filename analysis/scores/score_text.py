@@ -67,7 +67,13 @@ def _pair(pair: ScorePair, digits: int) -> list[str]:
     half = pair.difference.half_width
     p = "< 0.001" if pair.test.adjusted_p < 0.001 else f"{pair.test.adjusted_p:.3f}"
     verdict = "yes" if pair.test.differs else "not shown"
-    return [pair.better, pair.worse, difference + ("" if half is None else f" ± {half:.{digits}f}"), p, verdict]
+    return [
+        pair.better,
+        pair.worse,
+        difference + ("" if half is None else f" ± {wording.fixed(half, digits)}"),
+        p,
+        verdict,
+    ]
 
 
 def terminal(table: ScoreTable) -> rich.console.Group:

@@ -95,6 +95,40 @@ def constant(value: float, like: SeedEstimate) -> SeedEstimate:
     return SeedEstimate(value, like.photographs, np.zeros_like(like.part), like.resampled, (value, value), None)
 
 
+def share_gained(one: SeedEstimate, floor: SeedEstimate) -> SeedEstimate | None:
+    """The share of the way from another estimate to 1; None where that is 1, or for resamples."""
+    left = 1 - floor.value
+    if left <= 0:
+        return None
+    gradient = (1 / left, (one.value - 1) / left**2)
+    return _derived((one.value - floor.value) / left, gradient, (one, floor), (-math.inf, 1.0))
+
+
+def ratio(one: SeedEstimate, other: SeedEstimate) -> SeedEstimate | None:
+    """The ratio of two estimates; None where the second is 0, or for resamples."""
+    if not other.value:
+        return None
+    gradient = (1 / other.value, -one.value / other.value**2)
+    return _derived(one.value / other.value, gradient, (one, other), (-math.inf, math.inf))
+
+
+def _derived(
+    value: float,
+    gradient: tuple[float, float],
+    estimates: tuple[SeedEstimate, SeedEstimate],
+    limits: tuple[float, float],
+) -> SeedEstimate | None:
+    """A function of two estimates, by the delta method."""
+    if any(one.resampled for one in estimates):
+        return None
+    names = np.unique(np.concatenate([one.photographs for one in estimates]))
+    part, rare = np.zeros(len(names)), Added()
+    for slope, one in zip(gradient, estimates, strict=True):
+        part[np.searchsorted(names, one.photographs)] += slope * one.part
+        rare = rare.plus((one.rare or Added()).scaled(slope**2))
+    return SeedEstimate(value, names, part, False, limits, rare)
+
+
 def crossed_interval(
     estimates: Mapping[int, SeedEstimate], level: float = LEVEL, exact: bool = False
 ) -> Interval | None:

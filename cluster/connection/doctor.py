@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cluster.connection import gpu_driver, store_access
 from cluster.worker import provenance
+from sweeps import data_roots
 from sweeps.errors import SweepError
 from sweeps.store import listing
 from sweeps.store.base import Store
@@ -96,7 +97,8 @@ def run_checks(address: str | None, store: Store | None, data_root: str | None) 
             )
     yield _data("this machine", here, data_root)
     if data_root and not here.data_trouble:
-        yield from _unreadable(Path(data_root))
+        for folder in data_roots.split(data_root):
+            yield from _unreadable(folder)
     if address:
         yield from _cluster(address, here, store, data_root)
     else:
@@ -118,8 +120,9 @@ def facts(store_uri: str | None, data_root: str | None, access: Mapping[str, str
     found.driver_cuda = gpu_driver.supported_cuda()
     if found.driver_cuda and found.versions["torch"] != "none":
         found.torch_cuda = gpu_driver.torch_cuda()
-    if data_root and not os.path.isdir(data_root):
-        found.data_trouble = f"there is no folder {data_root}"
+    absent = [str(folder) for folder in data_roots.split(data_root or ()) if not folder.is_dir()]
+    if absent:
+        found.data_trouble = f"there is no folder {' and no folder '.join(absent)}"
     if store_uri:
         found.store_trouble = next(
             (line.what for line in check_store(open_store(store_uri)) if line.state == "failed"), ""

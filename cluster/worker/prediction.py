@@ -95,18 +95,24 @@ class TrainedNetwork:
     def threshold(self, rate: float, windows: int = 1) -> calibration.Threshold:
         """The threshold of a detector for photographs of so many windows, at a false positive rate on validation."""
         calibration.checked_rate(rate)
-        if self._authentic_n is None:
+        if self._authentic is None:
             return calibration.without_outputs(self.trial.last("val/threshold"))
-        return calibration.at_rate(self._authentic_n, rate, windows)
+        authentic_n, validated = self._authentic
+        return calibration.at_rate(authentic_n, rate, windows, validated)
 
     @cached_property
-    def _authentic_n(self) -> Floats | None:
-        """Logits of the validation images that are not inpainted; None if the trial stored no outputs."""
+    def _authentic(self) -> tuple[Floats, float] | None:
+        """Logits of the validation images that are not inpainted, and their mean number of windows.
+
+        None if the trial stored no outputs.
+        """
         try:
             file = inputs.outputs_file(self._store, self.trial.trial_id)
         except SweepError:
             return None
-        return calibration.authentic_logits(file.read_bytes(), f"outputs of trial {self.trial.trial_id}")
+        content = file.read_bytes()
+        logit_n = calibration.authentic_logits(content, f"outputs of trial {self.trial.trial_id}")
+        return logit_n, calibration.validated_windows(content)
 
 
 class NetworkCache:

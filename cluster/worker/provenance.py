@@ -21,6 +21,7 @@ PACKAGES = ("inpaint-sweeps", "torch", "torchvision", "ray", "optuna", "numpy", 
 COMMIT = "cluster/worker/COMMIT"
 """File beside the code with its commit, for code without `.git`: what `submit` uploads, and an image."""
 _COMMIT = re.compile(r"([0-9a-f]{7,64})(-dirty)?")
+_CHANGES = ("--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)docs")
 
 
 @cache
@@ -33,14 +34,14 @@ def code_version() -> dict[str, Any]:
 def commit_of(folder: Path) -> str:
     """Commit of a folder with the code of this package, and `-dirty` if tracked files have changed; '' if unknown.
 
-    It comes from the file `COMMIT`, else from git.
+    It comes from the file `COMMIT`, else from git. Changes below `docs` change no number and do not count.
     """
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return (folder / COMMIT).read_text(encoding="utf-8").strip()
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None or not (folder / "pyproject.toml").exists():
         return ""
-    return commit + ("-dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    return commit + ("-dirty" if _git(folder, "status", *_CHANGES) else "")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -25,7 +25,7 @@ from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
 from cluster.worker.trial_config import checked_config
 from cluster.worker.trial_data import ExpectedData
 from cluster.worker.uploads import run_briefly
-from sweeps import scratch
+from sweeps import data_roots, scratch
 from sweeps.errors import StorageError, StoreAwayError, SweepError
 from sweeps.holders import this_process
 from sweeps.store import attempts as stored_attempts
@@ -238,8 +238,7 @@ def _ended(
 
 def data_root(options: WorkerOptions) -> Path | None:
     """Folder of the data sets from the driver's options, else `$SWEEPS_DATA`; None if neither is set."""
-    folder = options.data_root or os.environ.get("SWEEPS_DATA")
-    return Path(folder) if folder else None
+    return data_roots.path(options.data_root or os.environ.get(data_roots.VARIABLE), absolute=False)
 
 
 def _check_device(options: WorkerOptions) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import sizes
+from sweeps import data_roots, sizes
 from sweeps.api import arguments
 from sweeps.api.mappings import PYTHON
 from sweeps.api.running import plan
+from sweeps.data_roots import DataFolders
 from sweeps.errors import SweepError
-from sweeps.run_options import RunOptions, local_data_root
+from sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
     from cluster.connection.doctor import CheckResult
@@ -37,7 +38,7 @@ class ClusterJob:
     """Exit code of the job if only failed trials are left, which the same command does not run again."""
 
 
-def doctor(store: StoreLike, *, address: str | None = None, data: str | Path | None = None) -> Iterator[CheckResult]:
+def doctor(store: StoreLike, *, address: str | None = None, data: DataFolders | None = None) -> Iterator[CheckResult]:
     """Check whether this machine, a cluster and a store are ready for a sweep.
 
     Yields each result as soon as it is known; its `state` is "failed" if a sweep would not run.
@@ -46,7 +47,7 @@ def doctor(store: StoreLike, *, address: str | None = None, data: str | Path | N
     """
     from cluster.connection import doctor as checks
 
-    root = local_data_root(data)
+    root = data_roots.local(data)
     return checks.run_checks(address, arguments.plain_store(store), str(root) if root else None)
 
 
@@ -74,7 +75,7 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
     else:
         file = jobs.relative_file(path, folder)
     plan(sweep)  # reports mistakes in the file here, not on the cluster
-    skipped = [Path(options.data)] if options.data else []
+    skipped = data_roots.split(options.data or ())
     if "://" not in str(store):
         _check_absolute(Path(store))
         skipped.append(Path(store))
@@ -124,7 +125,7 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, j
         *(("--skip-arms", text) for text in options.skip_arms),
         ("--size", None if sweep.sweep.size == sizes.FULL else sweep.sweep.size),
         ("--store", store),
-        ("--data", options.data),
+        ("--data", data_roots.text(options.data) if options.data else None),
         ("--max-concurrent", options.max_concurrent),
         ("--time-budget", None if budget_s is None else f"{budget_s:g}s"),
         ("--stop-after-failures", options.stop_after_failures),

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps import data_roots
 from sweeps.api import arguments
 from sweeps.api.results import newest_plan
+from sweeps.data_roots import DataFolders
 from sweeps.errors import SweepError
-from sweeps.run_options import local_data_root
 
 if TYPE_CHECKING:
     from cluster.worker.prediction import Prediction
@@ -157,7 +158,7 @@ def load_forge(file: str | Path, store: StoreLike) -> LoadedForge:
     return LoadedForge(forgery_config.resolve_forge(pinned.spec.base["data"]["forged"], path.parent), pinned.pins)
 
 
-def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = None, quiet: bool = True) -> ForgeResult:
+def forge(loaded: LoadedForge, store: StoreLike, *, data: DataFolders | None = None, quiet: bool = True) -> ForgeResult:
     """Make a set of real and inpainted images in the store, or continue an unfinished one.
 
     data: folder of the data sets; None: $SWEEPS_DATA. quiet: show no progress bar.
@@ -167,7 +168,7 @@ def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = No
     from cluster.worker import inputs
     from trainables.data.leaks import find_leaks
 
-    store, root = arguments.plain_store(store), local_data_root(data)
+    store, root = arguments.plain_store(store), data_roots.local(data)
     set_id = forging.ensure(store, loaded.block, root, quiet)
     done = forging.read_done(store, set_id)
     return ForgeResult(
@@ -189,7 +190,7 @@ def export_test(
     out: str | Path,
     *,
     arm: str | None = None,
-    data: str | Path | None = None,
+    data: DataFolders | None = None,
     protocol: bool = False,
 ) -> int:
     """Write the damaged test images of a sweep to `out/damaged`, their masks (white: fill this) to `out/masks`.
@@ -210,7 +211,7 @@ def export_test(
     if arm is not None and arm not in arms:
         raise unknown_name_error(f"--arm {arm!r}", arm, arms)
     config = arms[arm or stored["baseline"]]["config"]
-    machine = Machine(data_root=local_data_root(data))
+    machine = Machine(data_root=data_roots.local(data))
     user_code.bring_code(arguments.plain_store(store), schema.code_of(stored["task"], config))
     if protocol:
         return _export_protocol_images(stored, config, Path(out), machine)

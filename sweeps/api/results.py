@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sweeps import data_roots
 from sweeps.api import arguments
+from sweeps.data_roots import DataFolders
 from sweeps.errors import SweepError
-from sweeps.run_options import local_data_root
 
 if TYPE_CHECKING:
     from analysis.audit.audit import Audit
@@ -158,7 +159,7 @@ class RedrawnImages:
     """Arms for which they could not be drawn, and why."""
 
 
-def redraw(store: StoreLike, report: Report, data: str | Path | None = None) -> RedrawnImages | None:
+def redraw(store: StoreLike, report: Report, data: DataFolders | None = None) -> RedrawnImages | None:
     """Fill the test images on which the arms differ with the final checkpoint of each arm, for the files of a report.
 
     They are kept in the store; images that were drawn before for the same trials are not drawn again. data: folder of
@@ -176,7 +177,7 @@ def redraw(store: StoreLike, report: Report, data: str | Path | None = None) -> 
     for arm, folder in folders.items():
         if f"{folder}/composite.png" in kept:
             continue
-        strips = _strips(store, report.study, arm, shown.seeds[arm], disputed, local_data_root(data))
+        strips = _strips(store, report.study, arm, shown.seeds[arm], disputed, data_roots.local(data))
         if isinstance(strips, str):
             skipped[arm] = strips
             continue

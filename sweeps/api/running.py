@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps import scratch, sizes
@@ -14,6 +13,7 @@ from sweeps.api.arguments import LoadedSweep
 from sweeps.api.progress import ProgressLike, listener
 from sweeps.api.results import newest_plan
 from sweeps.api.tracking import tracked
+from sweeps.data_roots import DataFolders
 from sweeps.errors import SweepError
 from sweeps.run_options import RunOptions
 
@@ -61,7 +61,7 @@ def _check_protocol_size(plan: Plan) -> None:
             by_protocol.check_size(config, None)
 
 
-def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
+def data_notes(plan: Plan, data: DataFolders | None) -> list[str]:
     """Check the files of every arm in the data root; returns what they are, with warnings.
 
     That is the number of images in each split, and the share of the image that files of masks cover. data: the data

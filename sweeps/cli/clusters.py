@@ -16,9 +16,8 @@ def register(verbs: common.Verbs) -> None:
     common.add_sweep_file(parser)
     common.add_store(parser)
     parser.add_argument("--address", required=True, help="address of the cluster's Ray dashboard: http://HOST:8265")
-    parser.add_argument(
-        "--data", metavar="DIR", help="folder of the data sets on the nodes (default: $SWEEPS_DATA there)"
-    )
+    common.add_data(parser, "folder of the data sets on the nodes (default: $SWEEPS_DATA there)")
+    parser.set_defaults(data=None)
     parser.add_argument(
         "--working-dir", metavar="DIR", type=Path, help="folder to upload (default: the current folder)"
     )

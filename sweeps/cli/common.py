@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sweeps import api, sizes
+from sweeps import api, data_roots, sizes
 from sweeps.durations import seconds
 
 if TYPE_CHECKING:
@@ -112,8 +112,22 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data(parser: argparse.ArgumentParser, text: str = "folder of the data sets (default: $SWEEPS_DATA)") -> None:
-    parser.add_argument("--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help=text)
+class _Folders(argparse.Action):
+    """Each `--data` adds a folder; the first one takes the place of the default."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        before = getattr(options, self.dest)
+        setattr(options, self.dest, (*(before if isinstance(before, tuple) else ()), values))
+
+
+def add_data(
+    parser: argparse.ArgumentParser, text: str = "folder of the data sets, can be repeated (default: $SWEEPS_DATA)"
+) -> None:
+    parser.add_argument(
+        "--data", metavar="DIR", action=_Folders, default=os.environ.get(data_roots.VARIABLE), help=text
+    )
 
 
 def add_failed_trials_exit(parser: argparse.ArgumentParser) -> None:

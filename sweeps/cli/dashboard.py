@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sweeps import api
+from sweeps import api, data_roots
 from sweeps.cli import common
 
 
@@ -45,7 +45,8 @@ def dashboard(options: argparse.Namespace) -> int:
 
     store = api.open(options.store)
     openid = login.read(options.login) if options.login else None
-    settings = server.settings_for(options.host, options.token, store.uri, options.data, options.address, openid)
+    data = data_roots.text(options.data) if options.data else None
+    settings = server.settings_for(options.host, options.token, store.uri, data, options.address, openid)
     if options.base_path:
         settings = server.with_base_path(settings, options.base_path)
     if options.optuna:

@@ -34,11 +34,14 @@ def test_a_page_and_an_index_with_every_claim(store: FolderStore, tmp_path: Path
     assert "section 1" in judged
     assert "holds" in judged
     assert index.count("not run") > 100, "claims of studies without results"
+    assert "| ours, of no document |" in index
+    assert "\n| section 1 | 1 | 1 | 0 | 0 | 0 | 0 |\n" in index, "one claim, which holds"
     page = (out / f"{NAME}.md").read_text()
     assert str(tmp_path) not in page + index
     linked = {part.partition(")")[0] for part in page.split("](")[1:] if "://" not in part}
     assert linked <= {path.name for path in out.iterdir()} | {findings.ARCHIVE}
     assert any(name.endswith(".webp") for name in linked)
+    assert not any("-worst-" in name for name in linked), "pictures of single images are left out"
 
 
 def test_from_the_archive_the_index_is_the_same_and_pages_of_others_stay(store: FolderStore, tmp_path: Path) -> None:

@@ -135,7 +135,14 @@ def _of_set(section: SetConfig, root: Path, splits: Sequence[str]) -> Iterator[t
             chosen = test_images(listed, section, folder)
         else:
             chosen = chosen_images(listed, split, getattr(section, split), folder)
-        yield from ((split, entry.image.relative_to(root).as_posix()) for entry in chosen)
+        yield from ((split, _named(entry.image, section, folder, authentic)) for entry in chosen)
+
+
+def _named(image: Path, section: SetConfig, folder: Path, authentic: Path | None) -> str:
+    """The name of an image of a set, relative to the data root."""
+    if authentic is not None and not image.is_relative_to(folder):
+        return _joined(str(section.authentic), image.relative_to(authentic).as_posix())
+    return _joined(section.path, image.relative_to(folder).as_posix())
 
 
 def _joined(path: str, name: str) -> str:

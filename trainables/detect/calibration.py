@@ -48,15 +48,18 @@ def probability(logit: float) -> float:
     return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
 
 
-def at_rate(authentic_n: Floats, rate: float = RATE, windows: int = 1) -> Threshold:
+def at_rate(authentic_n: Floats, rate: float = RATE, windows: int = 1, validated: float = 1.0) -> Threshold:
     """The lowest threshold with a false positive rate of at most `rate` on photographs of so many windows.
 
     authentic_n: logits of validation images that are not inpainted, at least one. Where the rate of a window is below
     1 / n, the largest logits are continued by an exponential tail.
+
+    validated: number of windows of each validation image, of which its logit is the highest. For photographs of as many
+    windows, the threshold is that of the validation photographs themselves.
     """
     level_n = np.sort(authentic_n)[::-1].astype(np.float64)
     n = len(level_n)
-    of_window = -math.expm1(math.log1p(-rate) / windows)
+    of_window = -math.expm1(math.log1p(-rate) * validated / windows)
     above = math.floor(of_window * n * (1 + 1e-9))
     origin = {
         "false_positive_rate": rate,
@@ -64,6 +67,8 @@ def at_rate(authentic_n: Floats, rate: float = RATE, windows: int = 1) -> Thresh
         "windows": windows,
         "extrapolated": above == 0,
     }
+    if validated != 1:
+        origin["windows_of_validation_images"] = validated
     if above:
         return Threshold(float(np.nextafter(level_n[above], np.inf)) if above < n else float(level_n[-1]), origin)
     tail = min(n - 1, max(LEAST_TAIL, round(TAIL * n)))
@@ -100,6 +105,14 @@ def authentic_logits(outputs: bytes, named: str) -> Floats:
             "sweeps run FILE --fresh with the file of its sweep",
         ) from error
     return chosen_n
+
+
+def validated_windows(outputs: bytes) -> float:
+    """Mean number of windows of the validation images that are not inpainted; 1 if they were squares."""
+    with np.load(io.BytesIO(outputs)) as arrays:  # allow_pickle is off
+        if "val_windows" not in arrays:
+            return 1.0
+        return float(max(1.0, arrays["val_windows"][arrays["val_label"] < 0.5].mean()))
 
 
 def checked_rate(rate: float) -> float:

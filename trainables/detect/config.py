@@ -151,7 +151,7 @@ class Config(TrainingConfig):
         model = detector(resolved["model"])
         for section in (resolved["data"], *(resolved["test_sets"] or {}).values()):
             section.pop("set" if section["set"] is None else "forged")
-            _complete_use(section.get("set") or {}, is_own=section is resolved["data"])
+            _complete_set(section.get("set") or {}, is_own=section is resolved["data"])
             leave_out_newer(section.get("forged") or {})
         resolved["data"]["input_size"] = _input_size(resolved["data"], model)
         resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
@@ -221,8 +221,10 @@ def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:
     return int(data["input_size"])
 
 
-def _complete_use(section: dict[str, Any], is_own: bool) -> None:
-    """Leave out `use` of a published set where it is off, as in older configurations."""
+def _complete_set(section: dict[str, Any], is_own: bool) -> None:
+    """Leave out `use` and `native` of a published set where they are off, as in older configurations."""
+    if not section.get("native"):
+        section.pop("native", None)
     if is_own and section.get("use"):
         raise TrialError(
             f"data.set.use: {section['use']}",

@@ -1,6 +1,7 @@
 """Data of task `detect`: a labelled set of images on the device, resized to the network's input size.
 
-Images stay on the device as uint8 at `data.input_size`; masks keep the size of the set.
+Images stay on the device as uint8 at `data.input_size`; masks keep the size of the set. Photographs of a set with
+`native` stay on the CPU.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from trainables.errors import TrialError
 from trainables.forgery import forged_images, public_datasets
 from trainables.forgery.config import forged_id, of_trial
 from trainables.forgery.forged_images import SPLITS, ForgedSet, LabelledImages
+from trainables.forgery.native_images import DRAWS, NativeImages
+from trainables.training.loop import generator
 from trainables.training.session import Machine
 
 RESIZED_AT_ONCE = 256
+BLIND = ("constant_box", "majority")
+"""Detectors that give the same answer for every image, so that nothing is gained by windows of a photograph."""
 KEPT = 3
 """Number of forged sets cached in a process, so that the seeds of an arm read each set once."""
 
@@ -72,6 +77,10 @@ class DetectDataset:
         for label, change in self.changes.items():
             for name in changed_sets(change):
                 part = self.test if name == "own" else self.others[name]
+                if isinstance(part, NativeImages):
+                    changed = [perturb(one[None], change, i)[0] for i, one in enumerate(part.photograph)]
+                    yield label if name == "own" else f"{name}_{label}", replace(part, photograph=changed)
+                    continue
                 changed_n3hw = _seen(perturb(self.plain[name], change), self.side)
                 yield label if name == "own" else f"{name}_{label}", replace(part, image_n3hw=changed_n3hw)
 
@@ -101,18 +110,23 @@ def prepare(
     changed = {name for change in changes.values() for name in changed_sets(change)}
     tested = {"own": parts["test"], **{label: other.test for label, other in others.items()}}
     side = data["input_size"]
+    scanned = config["model"]["name"] not in BLIND
     return DetectDataset(
-        **{name: _placed(part, side, device) for name, part in parts.items()},
-        held=None if held is None else _placed(held, side, device),
+        **{name: _placed(part, side, device, scanned) for name, part in parts.items()},
+        held=None if held is None else _placed(held, side, device, scanned),
         size=own.train.image_n3hw.shape[2],
         side=side,
         root=machine.data_root,
         device=device,
         own_fingerprint=own.fingerprint,
-        others={label: _placed(other.test, side, device) for label, other in others.items()},
+        others={label: _placed(other.test, side, device, scanned) for label, other in others.items()},
         other_fingerprints=tuple(f"{label} {other.fingerprint}" for label, other in others.items()),
         changes=changes,
-        plain={name: tested[name].image_n3hw.to(device) for name in sorted(changed)},
+        plain={
+            name: tested[name].image_n3hw.to(device)
+            for name in sorted(changed)
+            if not isinstance(tested[name], NativeImages)
+        },
     )
 
 
@@ -183,8 +197,32 @@ def _check_classes(part: LabelledImages, split: str) -> None:
         )
 
 
-def _placed(part: LabelledImages, side: int, device: torch.device) -> LabelledImages:
-    columns = {name: getattr(part, name).to(device) for name in ("mask_n1hw", "label_n", "box_n4")}
+def window_draws(part: LabelledImages, *of: str | int) -> Tensor | None:
+    """Random numbers for a window of each photograph, drawn from `of` at once; None for images that are squares."""
+    return torch.rand(len(part), DRAWS, generator=generator(*of)) if isinstance(part, NativeImages) else None
+
+
+def windows(part: LabelledImages, index: Tensor, draw_n3: Tensor | None, side: int) -> LabelledImages:
+    """Some images at the network's input size: of photographs the windows that were drawn."""
+    if draw_n3 is None or not isinstance(part, NativeImages):
+        return part.take(index)
+    here = index.cpu()
+    few = part.windows(here, draw_n3[here])
+    return replace(few, image_n3hw=_seen(few.image_n3hw, side))
+
+
+def fitted_on(data: DetectDataset) -> LabelledImages:
+    """The training images of a detector that is fitted at once, not in epochs."""
+    part = data.train
+    if isinstance(part, NativeImages) and part.scanned:
+        return windows(part, torch.arange(len(part)), window_draws(part, "windows"), data.side)
+    return part
+
+
+def _placed(part: LabelledImages, side: int, device: torch.device, scanned: bool) -> LabelledImages:
+    columns: dict[str, Any] = {name: getattr(part, name).to(device) for name in ("mask_n1hw", "label_n", "box_n4")}
+    if isinstance(part, NativeImages):
+        columns["scanned"] = scanned
     return replace(part, image_n3hw=_seen(part.image_n3hw.to(device), side), **columns)
 
 

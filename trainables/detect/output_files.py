@@ -4,7 +4,9 @@
 sides), iou (NaN for negatives), hole_share, sharpness. Detectors that predict only labels have no box, true_box and
 iou.
 `outputs.npz`, for each split of val, test and held (training images that a fold leaves out): <split>_logit,
-<split>_label, <split>_source, and <split>_feature, the input of the network's last linear layer in float16.
+<split>_label, <split>_source, and <split>_feature, the input of the network's last linear layer in float16. Of
+photographs that are scanned in windows, also <split>_windows, their number, and the feature of the window with the
+highest logit.
 """
 
 from __future__ import annotations
@@ -12,16 +14,19 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from trainables.detect.evaluation import photographs
 from trainables.detect.inference import SplitPredictions, locate_hole, predict_batches
 from trainables.detect.metrics import probability
 from trainables.detect.output import DetectorOutput
 from trainables.forgery.forged_images import LabelledImages
+from trainables.forgery.native_images import NativeImages
 
 SAMPLES = 8
 LEAST_SIDE = 96
@@ -30,6 +35,8 @@ TRUE, PREDICTED = (0, 200, 0), (220, 30, 30)
 PER_IMAGE, OUTPUTS = "per_image.npz", "outputs.npz"
 
 Predict = Callable[[Tensor], DetectorOutput]
+Shown = tuple[list[float], list[Tensor | None], list[Tensor]]
+"""Probability, box and heat map of each image; no heat maps without a mask head."""
 
 
 def per_image(predictions: SplitPredictions, part: LabelledImages) -> bytes:
@@ -51,6 +58,11 @@ def outputs(predict: Predict, parts: Mapping[str, LabelledImages]) -> bytes:
     """Content of `outputs.npz`."""
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for name, part in parts.items():
+        if isinstance(part, NativeImages):
+            columns = {**photographs.recorded(predict, part), "label": part.label_n.cpu().numpy()}
+            columns["source"] = np.array(part.source)
+            arrays |= {f"{name}_{column}": array for column, array in columns.items()}
+            continue
         batches = [output for _, output in predict_batches(predict, part, torch.arange(len(part)))]
         arrays[f"{name}_logit"] = torch.cat([output.logit_b for output in batches]).float().cpu().numpy()
         arrays[f"{name}_label"] = part.label_n.cpu().numpy()
@@ -80,13 +92,13 @@ def worst(predictions: SplitPredictions, most: int = SAMPLES) -> Tensor:
 
 def pictures(predict: Predict, part: LabelledImages, index: Tensor) -> dict[str, bytes]:
     """PNG strips of images: with true boxes; with true and predicted boxes and the probability; heat maps of masks."""
-    output = next(iter(predict_batches(predict, part, index)))[1]
     at = index.to(part.image_n3hw.device)
-    box_b4, _, mask_logit_b1hw = locate_hole(output, part.image_n3hw.shape[2])
+    if isinstance(part, NativeImages):
+        probabilities, boxes, heats = _of_photographs(predict, part, index)
+    else:
+        probabilities, boxes, heats = _of_squares(predict, part, index)
     true = [box if label > 0.5 else None for box, label in zip(part.box_n4[at], part.label_n[at], strict=True)]
-    probabilities = output.logit_b.double().sigmoid().tolist()
     shown = [_picture(image) for image in part.image_n3hw[at]]
-    boxes: list[Tensor | None] = [None] * len(probabilities) if box_b4 is None else list(box_b4)
     predicted = [box if p >= 0.5 else None for box, p in zip(boxes, probabilities, strict=True)]
     strips = {
         "truth.png": [_drawn(image, box, None) for image, box in zip(shown, true, strict=True)],
@@ -95,10 +107,26 @@ def pictures(predict: Predict, part: LabelledImages, index: Tensor) -> dict[str,
             for image, box, other, p in zip(shown, true, predicted, probabilities, strict=True)
         ],
     }
-    if mask_logit_b1hw is not None:
-        heat_b1hw = mask_logit_b1hw.sigmoid()
-        strips["heat.png"] = [_picture((255 * heat.expand(3, -1, -1)).round().to(torch.uint8)) for heat in heat_b1hw]
+    if heats:
+        strips["heat.png"] = [_picture((255 * heat.expand(3, -1, -1)).round().to(torch.uint8)) for heat in heats]
     return {name: _strip(each) for name, each in strips.items()}
+
+
+def _of_squares(predict: Predict, part: LabelledImages, index: Tensor) -> Shown:
+    output = next(iter(predict_batches(predict, part, index)))[1]
+    box_b4, _, mask_logit_b1hw = locate_hole(output, part.image_n3hw.shape[2])
+    probabilities: list[float] = output.logit_b.double().sigmoid().tolist()
+    boxes: list[Tensor | None] = [None] * len(probabilities) if box_b4 is None else list(box_b4)
+    return probabilities, boxes, [] if mask_logit_b1hw is None else list(mask_logit_b1hw.sigmoid())
+
+
+def _of_photographs(predict: Predict, part: NativeImages, index: Tensor) -> Shown:
+    """With heat maps that are resized to the squares that are shown."""
+    side = part.image_n3hw.shape[2]
+    seen = [one for _, one in photographs.look(predict, part, index)]
+    heats = [torch.from_numpy(cv2.resize(one.map_hw, (side, side)))[None] for one in seen if one.map_hw is not None]
+    probabilities = [float(probability(np.array(one.logit))) for one in seen]
+    return probabilities, [None if one.box is None else torch.tensor(one.box) for one in seen], heats
 
 
 def _picture(image_3hw: Tensor) -> Image.Image:

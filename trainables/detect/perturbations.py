@@ -23,23 +23,26 @@ from trainables.training.loop import generator
 BATCH = 256
 
 
-def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
-    """Apply a resolved change to uint8 images (n, 3, size, size), on their device; deterministic."""
+def perturb(image_n3hw: Tensor, change: Mapping[str, Any], first: int = 0) -> Tensor:
+    """Apply a resolved change to uint8 images (n, 3, h, w), on their device; deterministic.
+
+    first: index of the first image, on which its random numbers depend.
+    """
     for number, step in enumerate(steps_of(change)):
-        image_n3hw = _perturbed(image_n3hw, step, () if number == 0 else (number,))
+        image_n3hw = _perturbed(image_n3hw, step, () if number == 0 else (number,), first)
     return image_n3hw
 
 
-def _perturbed(image_n3hw: Tensor, change: Mapping[str, Any], place: tuple[int, ...]) -> Tensor:
+def _perturbed(image_n3hw: Tensor, change: Mapping[str, Any], place: tuple[int, ...], first: int) -> Tensor:
     """Images after one perturbation. place: what distinguishes its random numbers from those of other steps."""
     if "name" in change:
-        return _changed_by_user(image_n3hw, change, place)
+        return _changed_by_user(image_n3hw, change, place, first)
     name, value = next((name, value) for name, value in change.items() if value is not None)
     if name in ("jpeg", "webp"):
         return torch.stack([_compressed(image_3hw, name, value) for image_3hw in image_n3hw.cpu()]).to(
             image_n3hw.device
         )
-    parts, first = [], 0
+    parts = []
     for part in torch.split(image_n3hw, BATCH):
         if name in ("noise_sd", "noise"):
             parts.append(_to_bytes(part + value * _noise(part, first, place)))
@@ -71,13 +74,13 @@ def check_change(section: Mapping[str, Any], root: Path | None) -> None:  # noqa
         )
 
 
-def _changed_by_user(image_n3hw: Tensor, change: Mapping[str, Any], place: tuple[int, ...]) -> Tensor:
+def _changed_by_user(image_n3hw: Tensor, change: Mapping[str, Any], place: tuple[int, ...], first: int) -> Tensor:
     """Images after a user's function, one by one on the CPU; what it draws depends on the index of the image alone."""
     code = registry.find("change", change["name"])
     function, options = code.function(), code.options(change).model_dump()
     changed_n3hw = torch.empty_like(image_n3hw, device="cpu")
     for index, pixels_3hw in enumerate(image_n3hw.cpu()):
-        source = generator("evaluation", "change", *place, index)
+        source = generator("evaluation", "change", *place, first + index)
         inputs = {"image": pixels_3hw.float() / 255, "generator": source}
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(source.initial_seed())
@@ -123,7 +126,7 @@ def _noise(part_b3hw: Tensor, first: int, place: tuple[int, ...]) -> Tensor:
 
 def _blurred(image_b3hw: Tensor, sigma: float) -> Tensor:
     """Gaussian blur with a kernel of up to three standard deviations and mirrored borders."""
-    reach = min(max(1, round(3 * sigma)), image_b3hw.shape[2] - 1)
+    reach = min(max(1, round(3 * sigma)), min(image_b3hw.shape[2:]) - 1)
     at = torch.arange(-reach, reach + 1, device=image_b3hw.device, dtype=torch.float32)
     weights = (-at.square() / (2 * sigma**2)).exp()
     row = (weights / weights.sum()).expand(3, 1, 1, -1)
@@ -132,13 +135,17 @@ def _blurred(image_b3hw: Tensor, sigma: float) -> Tensor:
 
 
 def _resized(image_b3hw: Tensor, factor: float) -> Tensor:
-    side = image_b3hw.shape[2]
-    there = max(1, round(factor * side))
-    return resize(resize(image_b3hw, there), side)
+    height, width = image_b3hw.shape[2:]
+    there = max(1, round(factor * height)), max(1, round(factor * width))
+    return _interpolated(_interpolated(image_b3hw, there), (height, width))
 
 
 def resize(image_b3hw: Tensor, side: int) -> Tensor:
-    """Bilinear interpolation, with antialiasing when downscaling."""
-    if image_b3hw.shape[2] == side:
+    """Bilinear interpolation of squares, with antialiasing when downscaling."""
+    return _interpolated(image_b3hw, (side, side))
+
+
+def _interpolated(image_b3hw: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(image_b3hw.shape[2:]) == size:
         return image_b3hw
-    return F.interpolate(image_b3hw, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(image_b3hw, size, mode="bilinear", align_corners=False, antialias=True)

@@ -22,14 +22,15 @@ from trainables.detect import metrics as detection_metrics
 from trainables.detect.change_config import changed_sets
 from trainables.detect.config import TERMS, image_size
 from trainables.detect.config import detector as options_of
-from trainables.detect.dataset import DetectDataset, load
-from trainables.detect.evaluation import extra_metrics, image_scores
+from trainables.detect.dataset import DetectDataset, fitted_on, load, window_draws, windows
+from trainables.detect.evaluation import extra_metrics, image_scores, photographs
 from trainables.detect.inference import SplitPredictions, predict_split
 from trainables.detect.metrics import Floats
 from trainables.detect.output import DetectorOutput
 from trainables.detect.perturbations import check_change
 from trainables.errors import TrialError
 from trainables.forgery.forged_images import LabelledImages
+from trainables.forgery.native_images import NativeImages
 from trainables.inpaint.dataset import LAYOUT
 from trainables.training import optimisers
 from trainables.training.distributed import Workers
@@ -174,7 +175,7 @@ def build(config: Mapping[str, Any], data: DetectDataset, machine: Machine) -> D
     network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
     workers = machine.workers
     if not options_of(config["model"]).trains:
-        registry.find("detector", config["model"]["name"]).load().learn(network, data.train)
+        registry.find("detector", config["model"]["name"]).load().learn(network, fitted_on(data))
         learner = DetectLearner(network.eval(), None, {}, None, data.size, workers)
         learner.user_metrics = of_config("detection_metric", config)
         return learner
@@ -230,11 +231,12 @@ def train(
     order = torch.randperm(n, generator=generator(config["seed"], "order", epoch)).to(data.device)
     flips = _flips(config, n, epoch)
     flips = None if flips is None else (flips[0].to(data.device), flips[1].to(data.device))
+    draws = window_draws(data.train, config["seed"], "windows", epoch)
     with_masks = any(TERMS[name][0].startswith("mask") for name in learner.weights_of_losses)
     for index in torch.split(order, config["batch"]):
         if len(index) > 1:
             mine = learner.workers.part(index)
-            image_b3hw, truth = batch(data.train, mine, data, with_masks)
+            image_b3hw, truth = batch(data.train, mine, data, with_masks, draws)
             if flips is not None:
                 across_b, down_b = (which_n[mine] for which_n in flips)
                 image_b3hw, truth = mirrored(image_b3hw, across_b, down_b), truth.mirrored(across_b, down_b)
@@ -242,9 +244,13 @@ def train(
     learner.workers.sync_buffers(learner.network)
 
 
-def batch(part: LabelledImages, index: Tensor, data: DetectDataset, with_masks: bool) -> tuple[Tensor, Targets]:
-    """image_b3hw in [0, 1], with their labels, boxes and masks."""
+def batch(
+    part: LabelledImages, index: Tensor, data: DetectDataset, with_masks: bool, draw_n3: Tensor | None = None
+) -> tuple[Tensor, Targets]:
+    """image_b3hw in [0, 1], with their labels, boxes and masks. draw_n3: of windows of photographs."""
     at = index.to(data.device)
+    if draw_n3 is not None:
+        part, at = windows(part, index, draw_n3, data.side), torch.arange(len(at), device=data.device)
     image_b3hw = part.image_n3hw[at].to(torch.float32, memory_format=LAYOUT).div_(255)
     mask = None
     if with_masks:
@@ -330,6 +336,8 @@ def _others(data: DetectDataset) -> Iterator[tuple[str, LabelledImages]]:
 
 def _predict_split(learner: DetectLearner, part: LabelledImages) -> SplitPredictions:
     learner.network.eval()
+    if isinstance(part, NativeImages):
+        return photographs.predict_photographs(learner.predict, part, learner.workers)
     return predict_split(learner.predict, part, learner.workers)
 
 

@@ -270,7 +270,14 @@ class SetConfig(StrictConfig):
         min_length=1,
         description="folder of authentic photographs, relative to the data root; only for defacto, which has none",
     )
-    size: int = Field(256, ge=8, le=1024, description="side of the square that images are resized to, px")
+    size: int = Field(
+        256, ge=8, le=1024, description="side of the square that images are resized to, px; with `native`, of a window"
+    )
+    native: bool | None = Field(
+        None,
+        description="true: images keep their size; windows of `size` px are drawn from them in training, and laid over "
+        "them in testing; null: they are resized to a square",
+    )
     train: int | None = Field(None, ge=1, description="number of training images; null for all")
     val: int | None = Field(None, ge=1, description="number of validation images; null for all")
     test: int | None = Field(None, ge=1, description="number of test images; null for all")

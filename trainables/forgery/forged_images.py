@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,11 @@ class LabelledImages:
         at = index_n.tolist()
         columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, column in columns.items():
-            columns[name] = column[index_n] if isinstance(column, Tensor) else [column[i] for i in at]
-        return LabelledImages(**columns)
+            if isinstance(column, list):
+                columns[name] = [column[i] for i in at]
+            elif isinstance(column, Tensor):
+                columns[name] = column[index_n]
+        return replace(self, **columns)
 
 
 @dataclass(frozen=True)

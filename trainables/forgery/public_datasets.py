@@ -17,7 +17,8 @@
   files in the form of IMDL-BenCo's JsonDataset (from memory): lists of [image, mask], with the word Negative as the
   mask of a photograph; names are relative to the set's folder. The number in a name is MS-COCO's, its folder the model.
 
-Images and masks are resized to a square, which keeps boxes as shares of the sides but blurs traces of compression.
+Images and masks are resized to a square, which keeps boxes as shares of the sides but blurs traces of compression;
+with `native: true` they keep their size.
 Splits are 80/10/10 by a hash of the source unless `labels.csv` has the column `split`. The sharpness of fills is NaN,
 because the original photographs are not available.
 """
@@ -37,14 +38,16 @@ from PIL import Image
 from trainables.data.image_files import WHITE, open_image, path_below, read_grey, whites_in_words, with_reasons
 from trainables.data.splits import SPLITS, Pixels
 from trainables.errors import TrialError
-from trainables.forgery import composites
+from trainables.forgery import composites, native_images
 from trainables.forgery.composites import Bools
 from trainables.forgery.config import SetConfig
 from trainables.forgery.forged_images import ForgedSet, LabelledImages, fingerprint
 from trainables.forgery.manifest import check_skipped
+from trainables.forgery.native_images import NativeImages
 from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, set_error, test_images
 
-Read = tuple[Pixels, Bools]
+Read = tuple[Pixels, Bools, Pixels | None, Bools | None]
+"""Pixels and hole of an image as a square, and with `native` at its own size."""
 BOX_TOLERANCE = 1.0
 """Largest difference between a side of a box in `labels.csv` and that of the mask, px: for boxes that count ends in."""
 
@@ -69,12 +72,14 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4, t
     _check_there([entry for some in chosen.values() for entry in some], folder)
     skipped: list[dict[str, str]] = []
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        train, val, test = (_labelled(chosen[split], config.size, pool, skipped) for split in SPLITS)
+        train, val, test = (_labelled(chosen[split], config, pool, skipped) for split in SPLITS)
     check_skipped(skipped, sum(map(len, chosen.values())))
     if skipped:
         left_out = with_reasons({each["source"]: each["why"] for each in skipped})
         warnings.warn(f"left out of {folder}: {left_out}", stacklevel=2)
-    return ForgedSet(train, val, test, fingerprint(train, val, test))
+    natives = [part for part in (train, val, test) if isinstance(part, NativeImages)]
+    hashed = native_images.fingerprint(*natives) if natives else fingerprint(train, val, test)
+    return ForgedSet(train, val, test, hashed)
 
 
 def _check_there(entries: Sequence[ListedImage], folder: Path) -> None:
@@ -91,24 +96,34 @@ def _check_there(entries: Sequence[ListedImage], folder: Path) -> None:
 
 
 def _labelled(
-    entries: Sequence[ListedImage], size: int, pool: ThreadPoolExecutor, skipped: list[dict[str, str]]
+    entries: Sequence[ListedImage], config: SetConfig, pool: ThreadPoolExecutor, skipped: list[dict[str, str]]
 ) -> LabelledImages:
+    size, native = config.size, bool(config.native)
     image_n3hw = torch.empty((len(entries), 3, size, size), dtype=torch.uint8)
     mask_n1hw = torch.zeros((len(entries), 1, size, size), dtype=torch.bool)
     boxes: list[list[float]] = []
     kept: list[ListedImage] = []
-    read: Callable[[ListedImage], Read | TrialError] = lambda entry: _read(entry, size)  # noqa: E731
+    shares: list[float] = []
+    whole: list[torch.Tensor] = []
+    holes: list[torch.Tensor] = []
+    read: Callable[[ListedImage], Read | TrialError] = lambda entry: _read(entry, size, native)  # noqa: E731
     for entry, decoded in zip(entries, pool.map(read, entries), strict=True):
         if isinstance(decoded, TrialError):
             skipped.append({"source": entry.image.name, "why": decoded.why})
             continue
         n = len(kept)
-        pixels, hole = decoded
+        pixels, hole, own_pixels, own_hole = decoded
         image_n3hw[n], mask_n1hw[n, 0] = torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(hole)
+        if own_pixels is not None and own_hole is not None:
+            whole.append(torch.from_numpy(own_pixels).permute(2, 0, 1).contiguous())
+            holes.append(torch.from_numpy(own_hole))
+            shares.append(float(own_hole.mean()))
+            hole = own_hole
         boxes.append(composites.box(hole) if entry.label else [0.0] * 4)
         kept.append(entry)
     n = len(kept)
-    return LabelledImages(
+    columns: dict[str, Any] = {"photograph": whole, "hole": holes} if native else {}
+    return (NativeImages if native else LabelledImages)(
         image_n3hw=image_n3hw[:n],
         mask_n1hw=mask_n1hw[:n],
         label_n=torch.tensor([entry.label for entry in kept], dtype=torch.float32),
@@ -116,28 +131,27 @@ def _labelled(
         source=[entry.source for entry in kept],
         kind=["inpainted" if entry.label else "real" for entry in kept],
         inpainter=[entry.inpainter if entry.label else "" for entry in kept],
-        hole_share_n=mask_n1hw[:n].float().mean((1, 2, 3)),
+        hole_share_n=torch.tensor(shares) if native else mask_n1hw[:n].float().mean((1, 2, 3)),
         sharpness_n=torch.full((n,), torch.nan),
+        **columns,
     )
 
 
-def _read(entry: ListedImage, size: int) -> Read | TrialError:
-    """Pixels (size, size, 3) and hole (size, size); a TrialError if the image or its mask cannot be used."""
+def _read(entry: ListedImage, size: int, native: bool) -> Read | TrialError:
+    """The image and its hole; a TrialError if the image or its mask cannot be used."""
     try:
-        return _opened(entry, size)
+        return _opened(entry, size, native)
     except _WrongBoxError:
         raise
     except TrialError as error:
         return error
 
 
-def _opened(entry: ListedImage, size: int) -> Read:
+def _opened(entry: ListedImage, size: int, native: bool) -> Read:
     image = open_image(entry.image, "set.path").convert("RGB")
     mask = None if entry.mask is None else read_grey(open_image(entry.mask, "set.path"))
     pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR))
-    hole = np.zeros((size, size), dtype=np.bool_) if entry.box is None else _painted(entry, image.size, size)
-    if mask is not None:
-        hole = _resized(mask, image.size, entry, size)
+    hole = _hole(entry, mask, image.size, (size, size))
     if entry.label and not hole.any():
         raise set_error(
             f"set.path: {entry.mask}",
@@ -149,7 +163,15 @@ def _opened(entry: ListedImage, size: int) -> Read:
         )
     if mask is not None and entry.box is not None:
         _check_box(entry, mask)
-    return pixels, hole
+    if not native:
+        return pixels, hole, None, None
+    return pixels, hole, np.array(image), _hole(entry, mask, image.size, image.size)
+
+
+def _hole(entry: ListedImage, mask: Image.Image | None, image_size: tuple[int, int], size: tuple[int, int]) -> Bools:
+    """The hole of an image that is resized to (width, height) `size`: of the mask, else of the box, else none."""
+    hole = np.zeros(size[::-1], dtype=np.bool_) if entry.box is None else _painted(entry, image_size, size)
+    return hole if mask is None else _resized(mask, image_size, entry, size)
 
 
 class _WrongBoxError(TrialError):
@@ -172,7 +194,7 @@ def _check_box(entry: ListedImage, mask: Image.Image) -> None:
         raise _WrongBoxError(error.given, error.why, error.allowed, error.fix, error.key)
 
 
-def _resized(mask: Image.Image, image_size: tuple[int, int], entry: ListedImage, size: int) -> Bools:
+def _resized(mask: Image.Image, image_size: tuple[int, int], entry: ListedImage, size: tuple[int, int]) -> Bools:
     """The mask resized by nearest neighbour; a hole that this misses is kept. Raises TrialError for a wrong size."""
     if mask.size != image_size and not entry.any_size:
         raise set_error(
@@ -182,14 +204,14 @@ def _resized(mask: Image.Image, image_size: tuple[int, int], entry: ListedImage,
             "set.path",
             "resize the mask, or remove the image",
         )
-    hole: Bools = np.array(mask.resize((size, size), Image.Resampling.NEAREST)) >= WHITE
+    hole: Bools = np.array(mask.resize(size, Image.Resampling.NEAREST)) >= WHITE
     if not hole.any():
         rows, columns = np.nonzero(np.array(mask) >= WHITE)
-        hole[rows * size // mask.height, columns * size // mask.width] = True
+        hole[rows * size[1] // mask.height, columns * size[0] // mask.width] = True
     return hole
 
 
-def _painted(entry: ListedImage, image_size: tuple[int, int], size: int) -> Bools:
+def _painted(entry: ListedImage, image_size: tuple[int, int], size: tuple[int, int]) -> Bools:
     """The hole given by a box. Raises TrialError if the box is empty or extends beyond the image."""
     assert entry.box is not None
     x1, y1, x2, y2 = entry.box
@@ -202,7 +224,7 @@ def _painted(entry: ListedImage, image_size: tuple[int, int], size: int) -> Bool
             "set.path",
             "correct labels.csv",
         )
-    hole = np.zeros((size, size), dtype=np.bool_)
-    left, top = int(x1 * size / width), int(y1 * size / height)
-    hole[top : max(top + 1, round(y2 * size / height)), left : max(left + 1, round(x2 * size / width))] = True
+    hole = np.zeros(size[::-1], dtype=np.bool_)
+    left, top = int(x1 * size[0] / width), int(y1 * size[1] / height)
+    hole[top : max(top + 1, round(y2 * size[1] / height)), left : max(left + 1, round(x2 * size[0] / width))] = True
     return hole

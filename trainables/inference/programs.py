@@ -150,7 +150,7 @@ def _check_packages() -> None:
             raise TrialError(
                 "--format onnx",
                 f"the package {name} is not installed",
-                f"an installation with {', '.join(ONNX_PACKAGES)}",
+                f"an installation with the extra `onnx`: {', '.join(ONNX_PACKAGES)}",
                 f"pip install {' '.join(ONNX_PACKAGES)}, or --format exported",
             ) from error
 

@@ -7,7 +7,7 @@ region of the blended map.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ AT_ONCE = 2**20
 OF_MASK = "probability of each pixel, by the mask head"
 
 Floats = npt.NDArray[np.float32]
+Predict = Callable[[Tensor], DetectorOutput]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Scan:
     """From this value on, a pixel of the map belongs to a region; None if the head gives no place."""
     exact: Box | None
     """The box of a box head, as shares of the sides, if the only window is the whole photograph."""
+    feature_f: Tensor | None = None
+    """The features that the network's last linear layer sees in the window with the highest logit."""
 
     @property
     def gives_mask(self) -> bool:
@@ -100,21 +103,37 @@ def largest_region(map_hw: Floats, level: float) -> Box | None:
 
 def scan(network: nn.Module, config: Mapping[str, Any], image: Image.Image) -> Scan:
     """Apply a detector to all windows of an upright RGB image. config: the trial's resolved configuration."""
-    own, side = set_size(config), config["data"]["input_size"]
+
+    def predict(image_b3hw: Tensor) -> DetectorOutput:
+        with torch.inference_mode():
+            output: DetectorOutput = network(image_b3hw)
+            return output
+
+    device = next(network.parameters()).device
+    return scan_windows(predict, image, set_size(config), config["data"]["input_size"], device)
+
+
+def scan_windows(predict: Predict, image: Image.Image, own: int, side: int, device: torch.device) -> Scan:
+    """Apply a detector to all windows of an upright RGB image.
+
+    predict: without gradients. own: side of a window, px of the image. side: of the network's input, px.
+    """
     size, step = _plan(image.size, own)
     pixels = np.asarray(image if size == image.size else image.resize(size, Image.Resampling.BOX))
-    (width, height), device = size, next(network.parameters()).device
+    width, height = size
     tops, lefts = (starts(length, own, step) for length in (height, width))
     total_hw, weight_hw = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     regions = [Region(left, top, own, own, own, own) for top in tops for left in lefts]
     logits, found, at_once = [], None, max(1, AT_ONCE // max(own, side) ** 2)
+    best, feature_f = -float("inf"), None
     for first in range(0, len(regions), at_once):
         some = regions[first : first + at_once]
-        with torch.inference_mode():
-            found = network(network_input(np.stack([region.of(pixels) for region in some]), side, device))
-            logit_b = found.logit_b.double().cpu()
-            seen_bhw = _maps(found, own)
+        found = predict(network_input(np.stack([region.of(pixels) for region in some]), side, device))
+        logit_b = found.logit_b.double().cpu()
+        seen_bhw = _maps(found, own)
         logits.append(logit_b.numpy())
+        if found.feature_bf is not None and float(logit_b.max()) > best:
+            best, feature_f = float(logit_b.max()), found.feature_bf[int(logit_b.argmax())].cpu()
         for region, seen_hw in zip(some, seen_bhw, strict=True):
             there, here = region.inside(total_hw.shape)
             total_hw[there] += (seen_hw * ramp(own))[here]
@@ -127,7 +146,7 @@ def scan(network: nn.Module, config: Mapping[str, Any], image: Image.Image) -> S
     if size == (own, own) and found.mask_logit_b1hw is None and (box_b4 := locate_hole(found, own)[0]) is not None:
         x1, y1, x2, y2 = box_b4[0].tolist()
         exact = (x1, y1, x2, y2)
-    return Scan(logit_rc, tops, lefts, own, image.width / width, map_hw, made, level, exact)
+    return Scan(logit_rc, tops, lefts, own, image.width / width, map_hw, made, level, exact, feature_f)
 
 
 def network_input(image_bhw3: Pixels, side: int, device: torch.device) -> Tensor:

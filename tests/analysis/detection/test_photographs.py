@@ -109,6 +109,41 @@ def test_claims_are_judged_over_photographs_too(tmp_path: Path) -> None:
     assert "only more test photographs could decide it" in few[1].sentence
 
 
+def test_shares_gained_and_ratios_are_judged_over_photographs_too(tmp_path: Path) -> None:
+    """Two columns of one detector, compared after both were related to a baseline or to each other."""
+    claims: list[dict[str, Any]] = [
+        {"text": "easier", "metric": "test/f1", "arm": "plain", "above": "test/mean_iou", "over": "constant box"},
+        {"text": "alike", "metric": "test/auc", "arm": "plain", "like": "test/auc_on_jpeg50", "share": 0.5},
+    ]
+    study = read(make_detection_store(tmp_path, ARMS, claims=claims, photographs=200))
+    verdicts = judge.judge(study)
+    assert all("n = 4 seeds and 200 test photographs" in one.sentence for one in verdicts)
+    f1, iou, low_f1, low_iou = (
+        study.values(arm, metric) for arm in ("plain", "constant box") for metric in ("test/f1", "test/mean_iou")
+    )
+    gaps = [
+        (f1[seed] - low_f1[seed]) / (1 - low_f1[seed]) - (iou[seed] - low_iou[seed]) / (1 - low_iou[seed])
+        for seed in f1
+    ]
+    found = study.gap("plain", "test/f1", "test/mean_iou", over="constant box")
+    assert found is not None
+    assert found.mean == pytest.approx(sum(gaps) / len(gaps))
+    assert found.photographs == 200
+    like = study.relative_gap("plain", "test/auc", "test/auc_on_jpeg50")
+    assert like is not None
+    here, there = study.values("plain", "test/auc"), study.values("plain", "test/auc_on_jpeg50")
+    assert like.mean == pytest.approx(sum(here[seed] / there[seed] - 1 for seed in here) / len(here))
+    alone = make_detection_store(tmp_path / "alone", ARMS, claims=claims, with_scores=lambda arm: arm != "plain")
+    assert all("n = 4 seeds)" in one.sentence for one in judge.judge(read(alone)))
+
+
+def test_what_is_about_an_earlier_epoch_covers_the_seeds_alone(tmp_path: Path) -> None:
+    """The scores of single images are stored after the last epoch."""
+    claim = {"text": "settled", "metric": "test/auc", "settles": "plain", "after": 2, "within": 0.5}
+    (judged,) = judge.judge(read(make_detection_store(tmp_path, ARMS, claims=[claim])))
+    assert "95 % interval over seeds alone, n = 4 seeds" in judged.sentence
+
+
 def test_arms_with_sets_of_their_own_are_compared_on_a_common_set(tmp_path: Path) -> None:
     """A score on the own test images is not compared with that of an arm that has others."""
     store = make_detection_store(

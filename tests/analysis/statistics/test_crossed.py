@@ -243,3 +243,33 @@ def test_more_seeds_do_not_help_against_photographs() -> None:
     assert intervals.more_seeds(of_seeds, 0.0) is not None
     of_both = intervals.Interval(0.02, 0.02, 0.0, 0.04, 4, photographs=50, of_photographs=0.02**2)
     assert intervals.more_seeds(of_both, 0.0) is None
+
+
+@pytest.mark.parametrize("function", ["share_gained", "ratio"])
+def test_a_function_of_two_metrics_varies_as_on_resampled_photographs(function: str) -> None:
+    """The delta method against the bootstrap: AUC and accuracy of one detector on 300 photographs."""
+    rng, photographs = np.random.default_rng(3), 300
+    label_n = np.tile([False, True], photographs)
+    logit_n = label_n - 0.5 + np.repeat(rng.normal(0, 0.7, photographs), 2) + rng.normal(0, 1, 2 * photographs)
+
+    def derived(at_p: np.ndarray[Any, Any]) -> SeedEstimate:
+        at_n = np.stack([2 * at_p, 2 * at_p + 1], 1).ravel()
+        both = [estimate(scores(logit_n[at_n], label_n[at_n]), metric) for metric in ("auc", "accuracy")]
+        found = getattr(crossed, function)(*both)
+        assert isinstance(found, SeedEstimate)
+        return found
+
+    own = derived(np.arange(photographs))
+    resampled = [derived(rng.integers(0, photographs, photographs)).value for _ in range(600)]
+    assert math.sqrt(float(own.part @ own.part)) == pytest.approx(float(np.std(resampled)), rel=0.1)
+
+
+def test_a_share_of_nothing_and_a_ratio_to_nothing_have_no_estimate() -> None:
+    names = NAMES[:3]
+    one = crossed.by_photograph(0.5, np.zeros(3), np.arange(3), names)
+    whole = crossed.by_photograph(1.0, np.zeros(3), np.arange(3), names)
+    none = crossed.by_photograph(0.0, np.zeros(3), np.arange(3), names)
+    resampled = crossed.by_resample(0.5, np.zeros(400), names)
+    assert crossed.share_gained(one, whole) is None
+    assert crossed.ratio(one, none) is None
+    assert crossed.ratio(one, resampled) is None

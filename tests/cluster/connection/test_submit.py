@@ -116,7 +116,7 @@ def test_the_package_knows_the_commit_of_its_code(tmp_path: Path) -> None:
     code = [
         Path("cluster", *rest) for rest in (["__init__.py"], ["worker", "__init__.py"], ["worker", "provenance.py"])
     ]
-    for name in (Path("pyproject.toml"), *code):
+    for name in (Path("pyproject.toml"), Path("docs", "store-layout.md"), *code):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
     assert version_in(checkout, tmp_path) == {"commit": None, "dirty": None}
@@ -125,6 +125,8 @@ def test_the_package_knows_the_commit_of_its_code(tmp_path: Path) -> None:
         subprocess.run([*git, *step], check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     assert version_in(checkout, tmp_path) == {"commit": commit, "dirty": False}
+    (checkout / "docs" / "store-layout.md").write_text("")
+    assert version_in(checkout, tmp_path) == {"commit": commit, "dirty": False}, "documentation changes no number"
     (checkout / "pyproject.toml").write_text("")
     assert version_in(checkout, tmp_path) == {"commit": commit, "dirty": True}
     # an image, whose build wrote the file and which has no `.git`

@@ -8,6 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from trainables.errors import TrialError
 from trainables.inference import export, predict, programs
 from trainables.match.text_encoder import Vocabulary
 from trainables.training.networks import build_network
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("task", ["inpaint", "detect"])
@@ -88,7 +91,7 @@ def in_plain_python(folder: Path, files: dict[str, bytes], given: dict[str, torc
     for name, content in files.items():
         (folder / name).write_bytes(content)
     torch.save(given, folder / "given.pt")
-    code = PLAIN.format(folder=str(folder), checkout=str(Path(__file__).resolve().parents[3]), text=text)
+    code = PLAIN.format(folder=str(folder), checkout=str(ROOT), text=text)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -147,10 +150,32 @@ def test_onnx_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TrialError) as caught:
         export.files("4f0c", "inpaint", config, weights, RESULT, ("onnx",))
     assert "onnx is not installed" in caught.value.why
+    assert "the extra `onnx`" in caught.value.allowed
     assert "pip install onnx onnxscript onnxruntime" in caught.value.fix
 
 
-@pytest.mark.slow  # torch.onnx converts a network for several seconds; its packages are not among the requirements
+def test_the_extra_installs_them_and_the_lock_has_them() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = {line.partition(">")[0] for line in project["optional-dependencies"]["onnx"]}
+    locked = {line.partition("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines()}
+    assert extra == set(programs.ONNX_PACKAGES) <= locked
+
+
+def test_a_network_that_onnx_cannot_express_is_refused() -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+
+    class Branching(torch.nn.Module):
+        def forward(self, damaged_b3hw: torch.Tensor, mask_b1hw: torch.Tensor) -> torch.Tensor:
+            return damaged_b3hw if float(mask_b1hw.sum()) > 0 else damaged_b3hw + mask_b1hw
+
+    with pytest.raises(TrialError, match=r"torch\.onnx cannot convert it") as caught:
+        programs.onnx_program(Branching(), inpainter()[0], "inpaint")
+    assert "--format onnx with model.name" in caught.value.given
+    assert "--format exported" in caught.value.fix
+
+
+@pytest.mark.slow  # torch.onnx converts a network for several seconds
 @pytest.mark.parametrize("task", ["inpaint", "detect"])
 def test_an_onnx_model_gives_the_same_numbers_in_onnxruntime(task: str) -> None:
     runtime = pytest.importorskip("onnxruntime")

@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, distributed
 
 from tests import background
+from tests.trainables.detect import native_set
 from tests.trainables.forgery import forged_small
 from trainables import schema
 from trainables.errors import TrialError
+from trainables.forgery.forged_images import ForgedSet
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.dataset import InpaintDataset
 from trainables.training import checkpoint
@@ -68,6 +70,18 @@ def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
     changes["data"] = {**changes["data"], "train": train}
     rate = {"name": "sgd", "lr": 0.001}
     return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=2, **changes)
+
+
+def of_photographs() -> dict[str, Any]:
+    """The same on photographs at their own size, of which there are few."""
+    config = detector(14, head="mask", data={})
+    data = {**config["data"], "set": native_set.SET}
+    del data["forged"]
+    return {**config, "data": {**data, "input_size": native_set.WINDOW}}
+
+
+def own_set(name: str) -> ForgedSet:
+    return native_set.loaded() if name.endswith("photographs") else forged_small.small(DATA_ROOT)
 
 
 GLCIC = {"l2_hole": 1.0, "adversarial_global": 0.1, "adversarial_local": 0.1}
@@ -118,6 +132,7 @@ CASES: dict[str, dict[str, Any]] = {
     "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
     "detector": detector(18, head="box", data={"augment": {"flip": 0.5}}),
     "detector of masks": detector(18, head="mask", data={}),
+    "detector of photographs": of_photographs(),
 }
 
 
@@ -178,7 +193,7 @@ def train(name: str, workers: Workers, restored: Restored | None = None) -> Memo
     session = MemorySession(Goal(CASES[name]["epochs"]), Machine(data_root=DATA_ROOT, workers=workers), restored)
     task: Any = Double() if name.endswith("double") else inpaint
     if name.startswith("detector"):
-        task = forged_small.InMemory(forged_small.small(DATA_ROOT))
+        task = forged_small.InMemory(own_set(name))
     fit(task, CASES[name], session)
     return session
 
@@ -256,7 +271,7 @@ def prepare(cases: Sequence[str]) -> None:
     for name in cases:
         config = CASES[name]
         if name.startswith("detector"):
-            forged_small.InMemory(forged_small.small(DATA_ROOT)).load(config, machine)
+            forged_small.InMemory(own_set(name)).load(config, machine)
         else:
             inpaint.build(config, inpaint.load(config, machine), machine)
 

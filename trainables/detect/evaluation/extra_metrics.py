@@ -32,10 +32,12 @@ import torch
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
+from trainables.detect.evaluation import photographs
 from trainables.detect.inference import locate_hole, predict_batches
 from trainables.detect.metrics import Bools, Floats, LabelledPredictions, at_threshold
 from trainables.detect.output import DetectorOutput
 from trainables.forgery.forged_images import LabelledImages
+from trainables.forgery.native_images import NativeImages
 
 IMAGES = ("balanced_accuracy", "balanced_accuracy_tuned", "fpr_authentic_tuned")
 """Metrics of the labels."""
@@ -78,6 +80,12 @@ def of_pixels(
     """
     asked = [name for name in PIXELS if name in names]
     values = {name: np.full(len(part), np.nan) for name in asked}
+    if isinstance(part, NativeImages):
+        for n, map_hw in photographs.maps(predict, part) if asked else ():
+            found = _of_image(map_hw, part.hole[n].numpy(), part.kind[n] == "real", bool(part.label_n[n] > 0.5))
+            for name in asked:
+                values[name][n] = found.get(name, np.nan)
+        return values if any(np.isfinite(value_n).any() for value_n in values.values()) else {}
     for index, output in predict_batches(predict, part, torch.arange(len(part))) if asked else ():
         _, mask_b1hw, logit_b1hw = locate_hole(output, part.mask_n1hw.shape[2])
         if mask_b1hw is None:
