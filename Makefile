@@ -38,8 +38,12 @@ demo: $(INSTALLED)  ## run the first study at a small size and write its report 
 	$(BIN)/sweeps report fill-refinement --store demo-store --out report
 	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
 
-# Studies that have a small form; text first, since text_matters takes a trained judge from there.
-SMALL_STUDIES = $(shell grep -l '^small:' sweeps/text/*.yaml sweeps/inpainting/*.yaml sweeps/detection/*.yaml)
+# Studies that have a small form. Those of the context encoder share trials, the first of them measures the most; text is
+# before the rest of inpainting, since text_matters takes a trained judge from there, and the inpainters that forge are
+# before detection. A study that is named twice runs once.
+IN_ORDER := sweeps/inpainting/context_encoder_*.yaml sweeps/inpainting/partial_conv*.yaml sweeps/text/*.yaml \
+	sweeps/inpainting/*.yaml sweeps/detection/*.yaml
+SMALL_STUDIES = $(shell grep -l '^small:' $(IN_ORDER))
 RESULTS := docs/findings/results.zip
 
 findings: $(INSTALLED)  ## run every study that has no page in docs/findings, at size small (hours; can be resumed)
@@ -48,7 +52,7 @@ findings: $(INSTALLED)  ## run every study that has no page in docs/findings, at
 		name=$$(sed -n 's/^name: *//p' $$study)-small; \
 		test ! -f docs/findings/$$name.md || continue; \
 		nice -n 19 $(BIN)/sweeps run $$study --size small --store findings-store --max-concurrent 2 --failed-trials-exit 0 || exit; \
-		$(BIN)/sweeps archive --store findings-store --parts "" --out $(RESULTS) || exit; \
+		$(BIN)/sweeps archive --store findings-store --parts scores --out $(RESULTS) || exit; \
 		$(BIN)/python -m analysis.findings findings-store docs/findings $$name || exit; \
 	done
 
