@@ -52,7 +52,7 @@ findings: $(INSTALLED)  ## run every study that has no page in docs/findings, at
 		name=$$(sed -n 's/^name: *//p' $$study)-small; \
 		test ! -f docs/findings/$$name.md || continue; \
 		nice -n 19 $(BIN)/sweeps run $$study --size small --store findings-store --max-concurrent 2 --failed-trials-exit 0 || exit; \
-		$(BIN)/sweeps archive --store findings-store --parts scores --out $(RESULTS) || exit; \
+		$(BIN)/sweeps archive --store findings-store --parts "" --out $(RESULTS) || exit; \
 		$(BIN)/python -m analysis.findings findings-store docs/findings $$name || exit; \
 	done
 
