@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import export_to, study, trackers
+from analysis import export_to, studies, trackers
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from tests.analysis import make_store
@@ -37,7 +37,7 @@ def test_tensorboard_gets_every_finished_trial(tmp_path: Path, capsys: pytest.Ca
     folders = sorted(path.name for path in (tmp_path / "out" / "partial-conv").iterdir())
     assert len(folders) == 16
     assert sum(name.startswith("telea-seed0-") for name in folders) == 1
-    found = study.read(store, "partial-conv")
+    found = studies.read(store, "partial-conv")
     (first,) = [one.run for one in export_to.runs(found) if (one.run.arm, one.run.seed) == ("partial convolution", 3)]
     assert first.config["model.name"] == "partial_conv_unet"
     written = scalars(tmp_path / "out" / "partial-conv" / first.slug)
@@ -54,7 +54,7 @@ def test_a_missing_package_and_a_sweep_without_results_are_errors(
 ) -> None:
     queued = dict.fromkeys(range(2), "queued")
     store = make_store.make_store(tmp_path, [make_store.ArmSpec("base", 25.0, states=queued)], range(2), [])
-    read = study.read(store, "partial-conv")
+    read = studies.read(store, "partial-conv")
     with pytest.raises(SweepError, match="none of its trials has finished"):
         export_to.export(read, "tensorboard", str(tmp_path / "out"))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
