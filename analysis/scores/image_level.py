@@ -2,7 +2,8 @@
 
 AUC, balanced accuracy and F1 are no means over photographs. Their variance is that of their influence on each
 photograph, separately for manipulated and authentic ones; for AUC this is the method of DeLong, DeLong and
-Clarke-Pearson (Biometrics 1988), for F1 the delta method at the given share of manipulated photographs. Two detectors
+Clarke-Pearson (Biometrics 1988), for F1 and precision the delta method at the given share of manipulated photographs,
+at which accuracy is taken as well. Two detectors
 are compared on the same photographs, so that the influences are subtracted before the variance is taken. Detectors
 with few errors or none show too little variance; `analysis.statistics.rare_errors` says how it is raised.
 
@@ -83,8 +84,24 @@ def influence(metric: str, score_n: Floats, label_n: npt.NDArray[np.bool_], thre
         shares = [rare_errors.of_share(float(right.mean()), len(right)) for right in (right_p, right_q)]
         value = float(right_p.mean() + right_q.mean()) / 2
         return Influence(value, right_p / 2, right_q / 2, shares[0].plus(shares[1]).scaled(1 / 4))
-    assert metric == "f1", metric
     hits, alarms, p, q = found_p.sum(), alarms_q.sum(), len(inside_p), len(outside_q)
+    if metric == "accuracy":
+        right_p, right_q = found_p, 1 - alarms_q
+        shares = [rare_errors.of_share(float(right.mean()), len(right)) for right in (right_p, right_q)]
+        rare = shares[0].scaled((p / (p + q)) ** 2).plus(shares[1].scaled((q / (p + q)) ** 2))
+        return Influence(
+            float((right_p.sum() + right_q.sum()) / (p + q)), right_p * p / (p + q), right_q * q / (p + q), rare
+        )
+    if metric == "recall":
+        recall = float(found_p.mean())
+        return Influence(recall, found_p, np.zeros(q), rare_errors.of_share(recall, p))
+    if metric == "precision":
+        detected = max(hits + alarms, 1)
+        precision = float(hits / detected)  # 0 if nothing is detected
+        by_hit, by_alarm = alarms / detected**2, -hits / detected**2
+        rare = rare_errors.of_share(precision, detected)
+        return Influence(precision, p * by_hit * found_p, q * by_alarm * alarms_q, rare)
+    assert metric == "f1", metric
     whole = hits + alarms + p
     by_hit, by_alarm = 2 * (alarms + p) / whole**2, -2 * hits / whole**2
     value = float(2 * hits / whole)

@@ -27,7 +27,7 @@ METRICS = {"psnr_db": 1, "psnr_db_hole": 1, "l1": 1, "l1_hole": 1, "l1_seam": 1,
 """Metrics that a protocol can have, with the version of their code. A version rises when a value changes."""
 DETECTION_METRICS = {"pixel_f1": 1, "pixel_iou": 1, "pixel_auc": 1}
 """The same for a protocol of detections."""
-IMAGE_METRICS = {"auc": 1, "balanced_accuracy": 1, "f1": 1}
+IMAGE_METRICS = {"auc": 1, "balanced_accuracy": 1, "f1": 1, "accuracy": 1, "precision": 1, "recall": 1}
 """The same for a protocol of detections of whole images."""
 EQUALITY = {
     "bits": "the masks equal those of the authors' code for the same random numbers, bit for bit",

@@ -23,6 +23,7 @@ HASHES = {
     "casia2-pixels": "cb5afa6ca4ee4e63",
     "centre-quarter": "81d381484928546d",
     "deepfill-freeform": "93f3aa5f299479a2",
+    "inpainted-images": "23da9edd22832e71",
     "lama-medium-256": "09412ec56484ec9f",
     "lama-medium-512": "27a539e0b4bcc57b",
     "lama-thick-256": "3e244c842c3cc9f0",
