@@ -3,9 +3,9 @@
 AUC, balanced accuracy and F1 are no means over photographs. Their variance is that of their influence on each
 photograph, separately for manipulated and authentic ones; for AUC this is the method of DeLong, DeLong and
 Clarke-Pearson (Biometrics 1988), for F1 and precision the delta method at the given share of manipulated photographs,
-at which accuracy is taken as well. Two detectors
-are compared on the same photographs, so that the influences are subtracted before the variance is taken. Detectors
-with few errors or none show too little variance; `analysis.statistics.rare_errors` says how it is raised.
+at which accuracy is taken as well. Two detectors are compared on the same photographs, so that the influences are
+subtracted before the variance is taken. Detectors with few errors or none show too little variance;
+`analysis.statistics.rare_errors` says how it is raised.
 
 Legend: n photographs, p manipulated, q authentic.
 """
@@ -79,19 +79,13 @@ def influence(metric: str, score_n: Floats, label_n: npt.NDArray[np.bool_], thre
         auc = float(above_p.mean())
         return Influence(auc, above_p, above_q, rare_errors.of_auc(auc, len(inside_p), len(outside_q)))
     found_p, alarms_q = (inside_p > threshold).astype(float), (outside_q > threshold).astype(float)
-    if metric == "balanced_accuracy":
-        right_p, right_q = found_p, 1 - alarms_q
-        shares = [rare_errors.of_share(float(right.mean()), len(right)) for right in (right_p, right_q)]
-        value = float(right_p.mean() + right_q.mean()) / 2
-        return Influence(value, right_p / 2, right_q / 2, shares[0].plus(shares[1]).scaled(1 / 4))
     hits, alarms, p, q = found_p.sum(), alarms_q.sum(), len(inside_p), len(outside_q)
-    if metric == "accuracy":
+    if metric in ("accuracy", "balanced_accuracy"):
         right_p, right_q = found_p, 1 - alarms_q
-        shares = [rare_errors.of_share(float(right.mean()), len(right)) for right in (right_p, right_q)]
-        rare = shares[0].scaled((p / (p + q)) ** 2).plus(shares[1].scaled((q / (p + q)) ** 2))
-        return Influence(
-            float((right_p.sum() + right_q.sum()) / (p + q)), right_p * p / (p + q), right_q * q / (p + q), rare
-        )
+        of_p, of_q = (0.5, 0.5) if metric == "balanced_accuracy" else (p / (p + q), q / (p + q))
+        rare_p, rare_q = (rare_errors.of_share(float(right.mean()), len(right)) for right in (right_p, right_q))
+        value = float(of_p * right_p.mean() + of_q * right_q.mean())
+        return Influence(value, of_p * right_p, of_q * right_q, rare_p.scaled(of_p**2).plus(rare_q.scaled(of_q**2)))
     if metric == "recall":
         recall = float(found_p.mean())
         return Influence(recall, found_p, np.zeros(q), rare_errors.of_share(recall, p))

@@ -56,6 +56,17 @@ def predict_split(
             kinds[1] = 1
             positive = part.label_n[at] > 0.5
             ranking.add(mask_logit_b1hw[positive], true_b1hw[positive])
+    return gather(part, columns, kinds, ranking, workers)
+
+
+def gather(
+    part: LabelledImages, columns: Tensor, kinds: Tensor, ranking: PixelRanking, workers: Workers
+) -> SplitPredictions:
+    """The predictions of all workers, each of which has filled its own rows and left the others at zero.
+
+    columns: logit, IoU, box (4) and pixel counts (3) of each image. kinds: whether the detector gives a box, and a
+        mask.
+    """
     columns, kinds = workers.sum(columns), workers.sum(kinds)
     has_box, has_mask = (bool(kind) for kind in kinds.cpu())
     values = columns.cpu().numpy()

@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from trainables.detect import boxes
-from trainables.detect.inference import SplitPredictions, predict_batches
-from trainables.detect.metrics import Bools, LabelledPredictions
+from trainables.detect.inference import SplitPredictions, gather, predict_batches
+from trainables.detect.metrics import Bools
 from trainables.detect.output import DetectorOutput
 from trainables.detect.pixel_ranking import PixelRanking
 from trainables.forgery.native_images import NativeImages
@@ -110,19 +110,7 @@ def predict_photographs(predict: Predict, part: NativeImages, workers: Workers) 
             if part.label_n[i] > 0.5:
                 map_11hw = torch.from_numpy(seen.map_hw)[None, None].to(device)
                 ranking.add(map_11hw, part.hole[i][None, None].to(device))
-    kinds, values = workers.sum(kinds), workers.sum(columns.to(device)).cpu().numpy()
-    has_box, has_mask = (bool(kind) for kind in kinds.cpu())
-    labelled = LabelledPredictions(
-        logit_n=values[:, 0],
-        label_n=part.label_n.cpu().numpy() > 0.5,
-        kind=part.kind,
-        hole_share_n=part.hole_share_n.double().cpu().numpy(),
-        sharpness_n=part.sharpness_n.double().cpu().numpy(),
-        iou_n=values[:, 1] if has_box else None,
-        pixel_n3=values[:, 6:] if has_box else None,
-        average_precision_pixel=ranking.average_precision(workers) if has_mask else None,
-    )
-    return SplitPredictions(labelled, np.ascontiguousarray(values[:, 2:6]) if has_box else None)
+    return gather(part, columns.to(device), kinds, ranking, workers)
 
 
 def maps(predict: Predict, part: NativeImages) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
