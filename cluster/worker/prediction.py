@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -42,8 +42,8 @@ class Prediction:
     """What limits the result, in one line: how coarse a fill is, or few validation images; else empty."""
     score: float | None = None
     """Of a detector: the probability that the image was inpainted."""
-    score_map: bytes | None = None
-    """Of a detector with a mask head: the probability of each pixel, as `predict.score_map` writes it."""
+    score_map: Callable[[], bytes | None] = lambda: None
+    """Draws the probability of each pixel as `predict.score_map` does; gives None without a mask head."""
     error: TrialError | None = None
     """Why the image could not be processed."""
 
@@ -196,5 +196,5 @@ def _prediction(
         f"{picture.file}: {summary}",
         note,
         finding.probability,
-        predict.score_map(finding, picture),
+        partial(predict.score_map, finding, picture),
     )

@@ -143,9 +143,10 @@ class ScoreFolder:
     def add(self, prediction: Prediction) -> None:
         """Write the map of an image, and keep its number."""
         self._rows.append((prediction.image.name, repr(prediction.score)))
-        if prediction.score_map is not None:
+        score_map = prediction.score_map()
+        if score_map is not None:
             make_folder(self._folder / "maps")
-            (self._folder / "maps" / f"{prediction.image.stem}.png").write_bytes(prediction.score_map)
+            (self._folder / "maps" / f"{prediction.image.stem}.png").write_bytes(score_map)
 
     def write(self) -> list[Path]:
         """Write the numbers of all images; returns what can be rated."""
