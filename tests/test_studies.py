@@ -137,6 +137,18 @@ def test_the_header_tells_how_the_small_form_was_accepted(study: str) -> None:
     assert len(told) == (study in SMALL_FORMS), "`# Small: ...`: what was measured, and what all seeds would take"
 
 
+@pytest.mark.parametrize("study", STUDIES)
+def test_no_arm_changes_the_common_test_sets(study: str) -> None:
+    """A test set that an arm does not name itself is the same for all arms, whatever they change of their own set."""
+    for size in (sizes.FULL, *sizes.BLOCKS):
+        if size == sizes.SMALL and study not in SMALL_FORMS:
+            continue
+        plan = planned(study, size)
+        own = {arm.name for arm in plan.sweep.spec.arms if any(key.startswith("test_sets") for key in arm.set)}
+        sets = [arm.config.get("test_sets") for arm in plan.arms if arm.name not in own]
+        assert all(one == sets[0] for one in sets), size
+
+
 def test_no_two_studies_have_one_name() -> None:
     names = [planned(study).name for study in STUDIES]
     assert len(set(names)) == len(names)

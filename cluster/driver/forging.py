@@ -222,5 +222,5 @@ def _trained(store: Store, resolved: Mapping[str, Any]) -> LoadTrained:
         finished_trial.read(store, trial, "needed as an inpainter") for trial in forgery_config.forge_needs(resolved)
     ]
     networks: LoadTrained = {trial.trial_id: (trial.config, trial.weights) for trial in finished}
-    inference.load(resolved["inpainters"], resolved["images"]["size"], resolved["mask"], networks)
+    inference.load(resolved, networks)
     return networks

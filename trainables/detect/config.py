@@ -27,6 +27,13 @@ from trainables.forgery.config import TRIAL_SEED, ForgeConfig, SetConfig, forged
 
 TERMS = registry.parameters("detection_loss")
 """The loss terms (the public functions of `losses.py`), each with the names of its inputs."""
+PHOTOGRAPHS = "images"
+"""The only key of `data.forged` that a forged test set has where it names none.
+
+The test set is then made from the same photographs in the same splits, so that none of them is trained on. The other
+keys say how a set is made, and an arm that changes one of its own set is tested on the same set as every other arm.
+`captions` are among them: only inpainters read them, so that other captions make other fakes.
+"""
 LOSSES: dict[tuple[str, ...], dict[str, float]] = {
     ("logit",): {"bce": 1.0},
     ("logit", "box"): {"bce": 100.0, "smooth_l1": 0.8},
@@ -106,7 +113,9 @@ class Config(TrainingConfig):
 
     data: DetectDataConfig = Field(description="{forged: {...}}, a forge block, or {set: {layout: ...}}")
     test_sets: Labelled[LabelledSetConfig] = Field(
-        None, description="{label: {forged: {...}}}: further test sets; keys that a forge block omits are those of data"
+        None,
+        description="{label: {forged: {...}}}: further test sets; a forge block without `images` has those of "
+        "`data.forged`, and every other key that it omits has its default",
     )
     test_changes: Labelled[Change] = Field(
         None,
@@ -122,24 +131,25 @@ class Config(TrainingConfig):
     @model_validator(mode="before")
     @classmethod
     def _complete_test_sets(cls, config: Any) -> Any:
-        """A forge block of `test_sets` has the keys that it omits from the block under `data`."""
+        """A forge block of `test_sets` without `images` is made from the photographs of the block under `data`."""
         if isinstance(config.get("test_changes"), dict):
             config = {**config, "test_changes": by_level(config["test_changes"])}
         data, sets = (config.get(key) for key in ("data", "test_sets"))
         own = data.get("forged") if isinstance(data, dict) else None
         if not isinstance(own, dict) or not isinstance(sets, dict):
             return config
-        return {**config, "test_sets": {label: _with_keys(own, section) for label, section in sets.items()}}
+        completed = {label: _with_photographs(own, label, section) for label, section in sets.items()}
+        return {**config, "test_sets": completed}
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """A forge block of `test_sets` has no required keys, and a change may have levels or steps."""
+        """A forge block of `test_sets` may omit `images`, and a change may have levels or steps."""
         schema = super().json_schema()
         classes = schema["$defs"]
         extend_schema(schema)
-        block = {key: value for key, value in classes["ForgeConfig"].items() if key != "required"}
-        classes["ForgeChanges"] = block
-        classes["LabelledSetConfig"]["properties"]["forged"]["anyOf"][0] = {"$ref": "#/$defs/ForgeChanges"}
+        required = [key for key in classes["ForgeConfig"]["required"] if key != PHOTOGRAPHS]
+        classes["ForgedTestSet"] = {**classes["ForgeConfig"], "required": required}
+        classes["LabelledSetConfig"]["properties"]["forged"]["anyOf"][0] = {"$ref": "#/$defs/ForgedTestSet"}
         return schema
 
     @classmethod
@@ -200,9 +210,22 @@ def _blocks(resolved: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _with_keys(own: Mapping[str, Any], section: Any) -> Any:
+def _with_photographs(own: Mapping[str, Any], label: Any, section: Any) -> Any:
+    """A section of `test_sets` whose forge block has `images`. own: the forge block under `data`."""
     given = section.get("forged") if isinstance(section, dict) else None
-    return {**section, "forged": {**own, **given}} if isinstance(given, dict) else section
+    if not isinstance(given, dict):
+        return section
+    if "inpainters" not in given and given.keys() <= ForgeConfig.model_fields.keys():  # otherwise it may be misspelt
+        key = f"test_sets.{label}.forged"
+        raise TrialError(
+            f"{key} without `inpainters`",
+            "a test set has only the photographs (`images`) of `data.forged`, and `inpainters` has no default",
+            "[{name: telea}, {trial: ID}]: fills without training, and trained inpainters",
+            f"add `inpainters: [{{name: telea}}]`, or a copy of those of `data.forged`, under `{key}:`",
+            f"{key}.inpainters",
+        )
+    photographs = {PHOTOGRAPHS: own[PHOTOGRAPHS]} if PHOTOGRAPHS in own else {}
+    return {**section, "forged": {**photographs, **given}}
 
 
 def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:

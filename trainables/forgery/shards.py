@@ -127,7 +127,7 @@ def make_shard(
     source = images.source(section, data_root)
     captions_of = _captions(resolved, source, data_root)
     canvas = masks.Canvas(section.size, data_root)
-    fill = inference.load(resolved["inpainters"], section.size, resolved["mask"], trained or {}, device)
+    fill = inference.load(resolved, trained or {}, device)
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     members: list[tuple[str, bytes]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,22 +49,22 @@ class Inpainter:
         return torch.cat(parts)
 
 
-def load(
-    sections: Sequence[Mapping[str, Any]], size: int, mask: Mapping[str, Any], trained: LoadTrained, device: str = "cpu"
-) -> list[Inpainter]:
-    """Load the inpainters of a resolved forge block, in its order, for images of `size` px.
+def load(block: Mapping[str, Any], trained: LoadTrained, device: str = "cpu") -> list[Inpainter]:
+    """Load the inpainters of a resolved forge block, in its order, for its images and masks.
 
     trained: configuration and weights of finished trials, by trial id.
 
     Raises TrialError if a trial is not in `trained` (it has not finished), is not an inpainter, was trained at another
-    size, cannot fill these masks, or has weights that do not fit its network.
+    size or with captions that the block lacks, cannot fill these masks, or has weights that do not fit its network.
     """
-    inpainters = []
-    for section in sections:
+    inpainters, size = [], block["images"]["size"]
+    for section in block["inpainters"]:
         takes_text = False
         if "trial" in section:
-            network = trained_network(section["trial"], trained, size, mask)
+            network = trained_network(section["trial"], trained, size, block["mask"])
             takes_text = registry.model(trained[section["trial"]][0]["model"]["name"]).config.takes_text
+            if takes_text and block.get("captions") is None:  # older blocks have no such key
+                _check_without_captions(section["trial"], trained[section["trial"]][0])
         else:
             network = build_network(section, size)
         label = section.get("trial") or section["name"]
@@ -98,6 +99,21 @@ def trained_network(trial: str, trained: LoadTrained, size: int, mask: Mapping[s
     network = build_network(config["model"], size)
     load_weights(network, weights, f"inpainters: {{trial: {trial}}}")
     return network
+
+
+def _check_without_captions(trial: str, config: Mapping[str, Any]) -> None:
+    """Check that a network that takes text has not learned to read captions."""
+    captions = config["data"].get("captions")
+    if not captions or captions["text"] == "none":
+        return
+    source = {key: value for key, value in captions.items() if key != "text" and value is not None}
+    raise TrialError(
+        f"inpainters: {{trial: {trial}}} without `captions`",
+        "it was trained with captions, and makes other fakes without them",
+        "captions from a template, a file or a folder",
+        f"captions: {json.dumps(source, ensure_ascii=False)}, as in its training",
+        "captions",
+    )
 
 
 def _error(trial: str, why: str, allowed: str, fix: str) -> TrialError:

@@ -11,6 +11,7 @@ import pytest
 
 from trainables import schema
 from trainables.errors import TrialError
+from trainables.forgery.config import ForgeConfig, resolve_forge
 
 FORGED = {"images": {"name": "cifar10"}, "inpainters": [{"name": "telea"}]}
 BASE: dict[str, Any] = {"data": {"forged": FORGED}, "model": {"name": "detector", "backbone": "alexnet"}}
@@ -83,6 +84,54 @@ def test_identity_leaves_out_what_is_off_or_decides_nothing() -> None:
     assert schema.identity("detect", base, 0) == schema.identity("detect", base, 1)
 
 
+CHANGED: dict[str, Any] = {
+    "mask": {"name": "lines"},
+    "captions": {"template": "a {class}"},
+    "inpainters": [{"name": "navier_stokes"}],
+    "encoder": {"name": "jpeg"},
+    "fake_encoder": {"name": "webp"},
+    "composite": "raw",
+    "reals": "apart",
+    "feather": 2.0,
+    "feather_side": "outside",
+    "fake_reals": 0.5,
+    "pasted": 0.5,
+    "pasted_by": "resampling",
+    "resaved": 0.5,
+    "controls": "instead",
+    "seed": "trial",
+}
+"""Every key of a forge block except `images`, with a value that is not its default."""
+NEEDS = {"feather_side": ("feather",), "pasted_by": ("pasted",), "controls": ("pasted",)}
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_a_test_set_has_only_the_photographs_of_the_training_set(key: str) -> None:
+    """So that an arm that changes a key of its own set is tested on the same set as the other arms."""
+    assert {*CHANGED, "images"} == set(ForgeConfig.model_fields)
+    tested = {"plain": {"forged": {"inpainters": [{"name": "mean_fill"}]}}}
+    change = {name: CHANGED[name] for name in (*NEEDS.get(key, ()), key)}
+    found = resolved(data={"forged": {**FORGED, **change}}, test_sets=tested)
+    assert found["data"]["forged"][key] != resolved()["data"]["forged"].get(key)
+    assert found["test_sets"] == resolved(test_sets=tested)["test_sets"]
+    assert found["test_sets"]["plain"]["forged"] == resolve_forge({**FORGED, **tested["plain"]["forged"]})
+    assert schema.resolve("detect", found) == found
+
+
+def test_the_photographs_of_a_test_set_are_those_of_the_training_set_or_its_own() -> None:
+    mine = {"name": "cifar10", "size": 32, "train": 20, "val": 10, "test": 10}
+    other = {"name": "folder", "path": "kodak24", "size": 32}
+    tested = {
+        "same": {"forged": {"inpainters": [{"name": "telea"}]}},
+        "other": {"forged": {"images": other, "inpainters": [{"name": "telea"}]}},
+    }
+    found = resolved(data={"forged": {**FORGED, "images": mine}}, test_sets=tested)
+    assert found["test_sets"]["same"]["forged"]["images"] == found["data"]["forged"]["images"]
+    assert found["test_sets"]["other"]["forged"]["images"]["path"] == "kodak24"
+    with pytest.raises(TrialError, match=r"test_sets\.same\.forged without `images`"):
+        resolved(data={"set": {"layout": "casia", "path": "casia2"}}, test_sets=tested)
+
+
 BENCH = {"bench": {"set": {"layout": "folder", "path": "bench"}}}
 
 
@@ -126,6 +175,8 @@ def test_levels_and_steps_are_written_out() -> None:
         ({"boxes": {"units": "px"}}, "boxes.units", "unit"),
         ({"test_sets": {"A": {"forged": FORGED}}}, "test_sets", "lower-case"),
         ({"test_sets": {"a": {"forged": FORGED, "train": 5}}}, "test_sets.a.train", "forged"),
+        ({"test_sets": {"a": {"forged": {"mask": {"name": "lines"}}}}}, "test_sets.a.forged.inpainters", "telea"),
+        ({"test_sets": {"a": {"forged": {"inpainter": []}}}}, "test_sets.a.forged.inpainter", "inpainters"),
         ({"test_changes": {"a": {"jpeg": 50, "blur": 1.0}}}, "test_changes.a", "jpeg"),
         ({"test_changes": {"a": {"jpeg": 0}}}, "test_changes.a.jpeg", "quality"),
         ({"test_sets": {"a": {"forged": FORGED}}, "test_changes": {"a": {"jpeg": 50}}}, "test_changes.a", "a2"),

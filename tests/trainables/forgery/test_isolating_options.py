@@ -184,7 +184,7 @@ def test_a_trial_reads_the_set_of_its_seed(data_root: Path, tmp_path: Path) -> N
         config = configured(
             seed=seed,
             data={"forged": forged},
-            test_sets={"same": {"forged": {"feather": 2.0}}},
+            test_sets={"same": {"forged": {**forged, "feather": 2.0}}},
             model={"name": "high_pass_probe"},
         )
         _, other = on_disk(data_root, tmp_path / str(seed), seed=seed, feather=2.0)

@@ -22,6 +22,7 @@ from trainables.errors import TrialError
 from trainables.forgery import composites, forged_images, near_duplicates
 from trainables.forgery import shards as forged_shards
 from trainables.forgery.config import forge_needs, forged_id, resolve_forge
+from trainables.inpaint import inference
 from trainables.inpaint.methods.vanilla_autoencoder.config import Config
 from trainables.inpaint.methods.vanilla_autoencoder.network import build as build_autoencoder
 from trainables.match.text_encoder import Vocabulary
@@ -450,6 +451,24 @@ def test_inpainters_that_take_text_are_told_the_captions(data_root):
     with pytest.raises(TrialError) as caught:
         made(captions={"file": "none.txt"})
     assert "none.txt" in str(caught.value)
+
+
+def test_a_network_that_was_trained_with_captions_is_not_used_without_them():
+    model = {"name": "tdanet", **registry.model("tdanet").config(width=2, embedding=8).model_dump()}
+    network = networks.build_network(model, 32)
+    network.set_vocabulary(Vocabulary(["a", "cat"]))
+    block = resolve_forge({"images": {**CIFAR, "train": 8, "val": 2, "test": 2}, "inpainters": [{"trial": "abc"}]})
+
+    def loaded(**captions):
+        data = {"size": 32, "captions": {"template": "a {class}", "file": None, "folder": None, **captions}}
+        return inference.load(block, {"abc": ({"model": model, "data": data}, network.state_dict())})
+
+    assert loaded(text="none")[0].takes_text
+    for text in ("right", "shuffled"):
+        with pytest.raises(TrialError) as caught:
+            loaded(text=text)
+        assert caught.value.key == "captions"
+        assert 'captions: {"template": "a {class}"}' in caught.value.fix
 
 
 def test_identity_is_what_is_on():
