@@ -131,10 +131,15 @@ def test_its_small_form_asks_the_same_for_less(study: str) -> None:
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_the_header_tells_how_the_small_form_was_accepted(study: str) -> None:
+def test_the_header_tells_how_the_small_form_was_accepted_or_why_there_is_none(study: str) -> None:
+    """`# Small: ...`: what was measured, and what all seeds would take; or the reason in `no_small`."""
     header = (ROOT / study).read_text(encoding="utf-8").split("\nname:")[0]
-    told = re.findall(r"^# Small: \S", header, flags=re.MULTILINE)
-    assert len(told) == (study in SMALL_FORMS), "`# Small: ...`: what was measured, and what all seeds would take"
+    told = re.findall(r"^# Small: (\S.*(?:\n#   .*)*)", header, flags=re.MULTILINE)
+    assert len(told) == 1
+    reason = planned(study).sweep.spec.no_small
+    assert (reason is None) == (study in SMALL_FORMS), "`small:` or `no_small:`"
+    if reason is not None:
+        assert " ".join(told[0].replace("\n#", " ").split()) == f"none, since {reason}."
 
 
 @pytest.mark.parametrize("study", STUDIES)

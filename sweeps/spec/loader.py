@@ -117,6 +117,8 @@ def _apply_size(source: Document, size: str) -> None:
     if not isinstance(block, dict) or not block:
         having = [one for one in sizes.SIZES if one == sizes.FULL or source.value.get(one)]
         why, fix = f"the file has no `{size}:` block", f"add `{size}: {{set: {{epochs: 2}}, seeds: 2}}`"
+        if size == sizes.SMALL and source.value.get("no_small"):
+            why, fix = f"it has no small form, since {source.value['no_small']}", f"--size {having[-1]}"
         if size not in sizes.SIZES:
             why, fix = "there is no such size", f"--size {having[-1]}"
         raise SweepError(f"{source.name} --size {size}", why, f"a size that the file has: {', '.join(having)}", fix)
@@ -263,6 +265,9 @@ def _check_references(sweep: Sweep) -> None:
     spec = sweep.spec
     if not spec.seed_list or len(set(spec.seed_list)) != len(spec.seed_list):
         raise sweep.error(("seeds",), "it is empty or repeats a seed", "a number, or different seeds", "seeds: 3")
+    if spec.small and spec.no_small is not None:
+        why = "it says why there is no small form, but the file has a block `small`"
+        raise sweep.error(("no_small",), why, "one of `small` and `no_small`", "remove `no_small`")
     _check_workers(sweep)
     _check_looks(sweep)
     _check_search(sweep)

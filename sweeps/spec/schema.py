@@ -392,6 +392,10 @@ class SweepSpec(StrictSpec):
     small: dict[str, Any] = Field(
         {}, description="changes for a run within an hour on two cores, for --size small: {set: {...}, seeds: 8}"
     )
+    no_small: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="in place of `small`: why there is no such form, such as: it needs weights that are downloaded",
+    )
     tiny: dict[str, Any] = Field({}, description="changes for a run of seconds, for --tiny: {set: {...}, seeds: 2}")
 
     @model_validator(mode="before")

@@ -24,7 +24,7 @@ def show(costs: Sequence[StudyCost]) -> None:
     console.show(table)
     for problem in dict.fromkeys(cost.problem for cost in costs if cost.problem):
         names = ", ".join(cost.name for cost in costs if cost.problem == problem)
-        console.console().print(Text(f"not planned, {problem}: {names}", style="yellow"))
+        console.console().print(Text(f"{names} not planned: {problem}", style="yellow"))
     if any(cost.unknown for cost in planned):
         console.console().print(Text("--measure times the trials whose times are not known"))
 

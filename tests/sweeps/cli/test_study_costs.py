@@ -43,8 +43,16 @@ def test_all_studies_at_a_size(shipped: Path, capsys: pytest.CaptureFixture[str]
     assert main(["plan", "--all", "--size", "small", "--store", str(shipped)]) == common.DONE
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "study-one-small 7 7 12 ? 1 of 3 kinds" in rows
-    assert "not planned, the file has no `small:` block: study-two-small" in rows
+    assert "study-two-small not planned: the file has no `small:` block" in rows
     assert "1 of 2 studies 7 7 12 ? 1 of 3 kinds" in rows
+
+
+def test_a_study_says_why_it_has_no_small_form(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = shipped.parent / "inpainting" / "two.yaml"
+    two.write_text(two.read_text() + "no_small: it needs ImageNet weights\n")
+    assert main(["plan", "--all", "--size", "small", "--store", str(shipped)]) == common.DONE
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "study-two-small not planned: it has no small form, since it needs ImageNet weights" in rows
 
 
 def test_names_of_studies_are_whole_in_a_narrow_terminal(

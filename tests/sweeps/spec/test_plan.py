@@ -212,6 +212,18 @@ def test_a_smaller_size_shrinks_epochs_of_tests_and_claims(expand: Expand, size:
     assert plan.sweep.spec.claims[0].epoch == 2
 
 
+def test_a_file_without_a_small_form_says_why(expand: Expand) -> None:
+    reason = ("seeds: 2", "seeds: 2\nno_small: it needs weights")
+    assert expand(reason).sweep.spec.no_small == "it needs weights"
+    with pytest.raises(SweepError) as caught:
+        expand(reason, size=sizes.SMALL)
+    assert caught.value.why == "it has no small form, since it needs weights"
+    assert caught.value.fix == "--size full"
+    with pytest.raises(SweepError, match="has a block `small`") as caught:
+        expand(("seeds: 2", "seeds: 2\nno_small: it needs weights\nsmall: {seeds: 1}"))
+    assert caught.value.given == "small.yaml:12: `no_small`"
+
+
 def test_epochs_that_are_no_numbers_are_refused_after_scaling(expand: Expand) -> None:
     for epochs in ("[2, [1, 2]]", "[2, x]", "[true]"):
         with pytest.raises(SweepError, match="test_epochs"):
