@@ -6,7 +6,9 @@ of an outcome. In `skewed` studies, the arms' own part is log-normal (sigma 1), 
 skewness of 2. Without an effect, each verdict is an error; with one, "does not hold" is. Power is the share of claims
 that hold.
 
-The tables of docs/statistics.md come from `--studies 2000 --adastop-studies 100`, which takes an hour.
+The tables of docs/statistics.md come from `--studies 2000` (minutes) and `--adastop-studies 40` (an hour; the last
+table has 100). An effect of 1 is decided at the first possible look where pairs are correlated, so the last table has
+an effect of 0.5 and up to 64 seeds: there the trainings of the rules differ by what pairing saves.
 
     python tests/benchmarks/bench_sequential.py [--studies 100] [--adastop-studies 2] [--claims 1 3 10]
 """
@@ -14,6 +16,7 @@ The tables of docs/statistics.md come from `--studies 2000 --adastop-studies 100
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import math
 import sys
@@ -28,8 +31,9 @@ from analysis.statistics.sequential.design import FUTILE_BELOW, Design, Range, c
 from analysis.statistics.sequential.spending import Spending, normal_boundaries, shares
 
 LOOKS = tuple(range(4, 33, 4))
-MOST = LOOKS[-1]
 EFFECTS = {"none": 0.0, "small": 1.0, "large": 3.0}
+WIDE_LOOKS = tuple(range(8, 65, 8))
+WIDE_EFFECT = 0.5
 Array = np.ndarray[Any, Any]
 
 
@@ -41,9 +45,11 @@ class Outcome:
     trainings: int
 
 
-def study(rng: np.random.Generator, claims: int, effect: float, shape: str, correlation: float) -> Array:
+def study(
+    rng: np.random.Generator, claims: int, effect: float, shape: str, correlation: float, seeds: int = LOOKS[-1]
+) -> Array:
     """Outcomes by arm and seed; the first row is the baseline."""
-    shared, own = rng.normal(size=MOST), rng.normal(size=(claims + 1, MOST))
+    shared, own = rng.normal(size=seeds), rng.normal(size=(claims + 1, seeds))
     if shape == "skewed":
         own[1:] = (np.exp(own[1:]) - math.exp(0.5)) / math.sqrt((math.e - 1) * math.e)
     outcomes = math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * own
@@ -54,10 +60,10 @@ def study(rng: np.random.Generator, claims: int, effect: float, shape: str, corr
 # --- the rules --------------------------------------------------------------------------------------------------------
 
 
-def sequential(outcomes: Array) -> Outcome:
+def sequential(outcomes: Array, looks: tuple[int, ...] = LOOKS) -> Outcome:
     """Ours: pairs are added to the arms of open claims."""
     differences = outcomes[1:] - outcomes[0]
-    design = Design(LOOKS, len(differences))
+    design = Design(looks, len(differences))
     ends = [_until_decided(design, row) for row in differences]
     seeds = [pairs for _, pairs in ends]
     return Outcome(tuple(verdict for verdict, _ in ends), sum(seeds) + max(seeds))
@@ -65,9 +71,10 @@ def sequential(outcomes: Array) -> Outcome:
 
 def _until_decided(design: Design, differences: Array) -> tuple[str, int]:
     """The end of a claim: the first look that finds it futile, unless this look or one before decides it."""
-    powers = ((look, conditional_power(design, differences[: LOOKS[look]], Range(0.0))) for look in range(len(LOOKS)))
-    last = next((look for look, power in powers if power is not None and power < FUTILE_BELOW), len(LOOKS) - 1)
-    decision = decide(design, differences, LOOKS[: last + 1], Range(0.0))
+    looks = design.looks
+    powers = ((look, conditional_power(design, differences[: looks[look]], Range(0.0))) for look in range(len(looks)))
+    last = next((look for look, power in powers if power is not None and power < FUTILE_BELOW), len(looks) - 1)
+    decision = decide(design, differences, looks[: last + 1], Range(0.0))
     return decision.state, decision.pairs
 
 
@@ -85,15 +92,15 @@ def fixed(seeds: int) -> Callable[[Array], Outcome]:
     return judged
 
 
-def adastop(outcomes: Array) -> Outcome:
+def adastop(outcomes: Array, looks: tuple[int, ...] = LOOKS) -> Outcome:
     """AdaStop with the same looks, every arm against the baseline."""
     from adastop import MultipleAgentsComparator
 
-    arms, step = len(outcomes), LOOKS[0]
+    arms, step = len(outcomes), looks[0]
     pairs = np.array([(0, arm) for arm in range(1, arms)])
-    rule = MultipleAgentsComparator(n=step, K=len(LOOKS), B=1000, comparisons=pairs, alpha=0.05, seed=0)
+    rule = MultipleAgentsComparator(n=step, K=len(looks), B=1000, comparisons=pairs, alpha=0.05, seed=0)
     seeds = [0] * arms
-    for look in LOOKS:
+    for look in looks:
         running = range(arms) if look == step else set(np.ravel(rule.current_comparisons).tolist())
         for arm in running:
             seeds[arm] = look
@@ -163,6 +170,22 @@ def compare(studies: int, adastop_studies: int, claims: Sequence[int]) -> None:
     print(f"\nWrong verdicts where there is an effect: in at most {worst:.1%} of the studies of any cell and rule.")
 
 
+def what_pairing_saves(studies: int, adastop_studies: int) -> None:
+    """Power and trainings for an effect that needs many seeds, one claim on normal outcomes, by correlation."""
+    print("| correlation | rule | studies | power | trainings |\n| --- | --- | --- | --- | --- |")
+    rules = [
+        ("until decided, at most 64 seeds", functools.partial(sequential, looks=WIDE_LOOKS), studies),
+        ("until decided, at most 32 seeds", sequential, studies),
+        ("AdaStop, at most 64 seeds", functools.partial(adastop, looks=WIDE_LOOKS), adastop_studies),
+    ]
+    for correlation, (name, rule, count) in itertools.product((0.0, 0.7), rules):
+        rng = np.random.default_rng(0)
+        simulated = (study(rng, 1, WIDE_EFFECT, "normal", correlation, WIDE_LOOKS[-1]) for _ in range(count))
+        if count:
+            found = summary(rule, simulated, WIDE_EFFECT)
+            print(f"| {correlation:g} | {name} | {count} | {found.power:.0%} | {found.trainings:.1f} |", flush=True)
+
+
 def _text(summary: Summary, effect: str) -> str:
     share = f"{summary.power:.0%}" if EFFECTS[effect] else f"{summary.errors:.1%} err"
     return f"{share}, {summary.trainings:.1f}"
@@ -188,7 +211,7 @@ def symmetric_and_skewed(studies: int) -> None:
         rng = np.random.default_rng(0)
         counts = np.zeros(3)
         for _ in range(studies):
-            differences = draw(rng, (3, MOST))
+            differences = draw(rng, (3, LOOKS[-1]))
             flips = any(_until_decided(design, row)[0] in ("holds", "does not hold") for row in differences)
             counts += flips, student("pocock", differences), student("obrien-fleming", differences)
         print("|", " | ".join([name, *(f"{share:.1%}" for share in counts / studies)]), "|", flush=True)
@@ -204,6 +227,8 @@ def main() -> None:
         symmetric_and_skewed(options.studies)
         print(flush=True)
     compare(options.studies, options.adastop_studies, options.claims)
+    print(flush=True)
+    what_pairing_saves(options.studies, options.adastop_studies)
 
 
 if __name__ == "__main__":
