@@ -8,7 +8,7 @@ that hold.
 
 The tables of docs/statistics.md come from `--studies 2000 --adastop-studies 100`, which takes an hour.
 
-    python tests/benchmarks/bench_sequential.py [--studies 100] [--adastop-studies 2] [--claims 1 3 10]
+    python -m tests.benchmarks.bench_sequential [--studies 100] [--adastop-studies 2] [--claims 1 3 10]
 """
 
 from __future__ import annotations
