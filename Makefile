@@ -76,8 +76,9 @@ docs: $(INSTALLED)  ## build the documentation into build/site
 	$(BIN)/mkdocs build --strict
 	@printf 'The documentation: open %s/build/site/index.html in a browser.\n' "$$PWD"
 
-bench: $(INSTALLED)  ## run every tests/benchmarks/bench_*.py
-	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+bench: $(INSTALLED)  ## run every benchmark of tests/benchmarks
+	@for file in $$(find tests/benchmarks -name 'bench_*.py' | sort); do \
+		name=$$(echo "$${file%.py}" | tr / .); echo "== $$name"; $(BIN)/python -m "$$name" || exit 1; done
 
 lock: $(BIN)/uv  ## resolve pyproject.toml into requirements.lock; ARGS=--upgrade for newer versions
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev \

@@ -48,7 +48,8 @@ class RunOptions:
     stop_after_failures: int | None = None
     """Stop gracefully after this many failed trials."""
     checkpoint_every_s: float = 20.0
-    """Seconds between checkpoints."""
+    """Seconds between checkpoints, at least; 0 for one after every epoch. More pass where making one takes more than a
+    hundredth of that time."""
     log: str | None = None
     """Also write the records for `tensorboard`, `mlflow` or `wandb` while trials run."""
     log_to: str | None = None

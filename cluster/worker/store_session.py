@@ -28,6 +28,10 @@ KEPT_CHECKPOINTS = 2
 """An attempt keeps its last two checkpoints: one to resume from, and the one before in case that is damaged."""
 DROPPED_AT_ONCE = 2
 """Number of older checkpoints that are deleted together, in one request."""
+LARGEST_SHARE = 0.01
+"""Largest part of the time between two checkpoints that making one may take; a longer one is made less often."""
+LONGEST_PAUSE_S = 300.0
+"""Seconds after which a checkpoint is made all the same, so that one slow moment of a machine puts little work at risk."""
 
 
 class Superseded(Exception):  # noqa: N818 - not an error
@@ -37,8 +41,9 @@ class Superseded(Exception):  # noqa: N818 - not an error
 class StoreSession:
     """The session of one attempt. Checkpoints and samples are written while the next epoch trains.
 
-    checkpoint_s: seconds between checkpoints. report: called with every record, as the last step of its epoch. say:
-    called with a line for the terminal of the user when the trial waits for an upload.
+    checkpoint_s: seconds between checkpoints, at least; 0 for one after every epoch. report: called with every record,
+    as the last step of its epoch. say: called with a line for the terminal of the user when the trial waits for an
+    upload.
     """
 
     def __init__(
@@ -58,7 +63,8 @@ class StoreSession:
         self.log = AttemptLog(store, attempt)
         self._store, self._attempt, self._claim = store, attempt, claim
         self._checkpoint_s, self._report = checkpoint_s, report
-        self._saved_at = self.clock()
+        self._saved_at = self._asked_at = self.clock()
+        self._making_s = 0.0
         self._saved: dict[int, list[str]] = {}
         self._uploads = Uploads(say)
         self._files: dict[str, str] = {}
@@ -96,12 +102,19 @@ class StoreSession:
             self._uploads.abandon()
 
     def wants_checkpoint(self) -> bool:
-        """False while the last checkpoint is being written, unless `checkpoint_s` is 0: training would have to wait."""
-        if self._checkpoint_s and self._uploads.busy:
-            return False
-        return self.clock() - self._saved_at >= self._checkpoint_s
+        """Whether the time between checkpoints is over; always if `checkpoint_s` is 0.
+
+        False while the last checkpoint is being written, because training would have to wait, and while making the last
+        one took more than `LARGEST_SHARE` of the time since then, for at most `LONGEST_PAUSE_S`: `fit` makes it between this call and `save`.
+        """
+        self._asked_at = self.clock()
+        if not self._checkpoint_s:
+            return True
+        pause_s = max(self._checkpoint_s, min(self._making_s / LARGEST_SHARE, LONGEST_PAUSE_S))
+        return not self._uploads.busy and self._asked_at - self._saved_at >= pause_s
 
     def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        self._making_s = self.clock() - self._asked_at
         self._uploads.wait()  # at most one checkpoint is being written
         size = sum(map(len, files.values())) / 1e6
         what = f"{self._name} uploads its checkpoint after epoch {epoch}, {size:,.1f} MB, to {self._store.uri}"

@@ -68,7 +68,7 @@ class WorkerOptions:
     best: tuple[str, str] | None = None
     extra: tuple[str, ...] = ()
     checkpoint_s: float = 20.0
-    """Seconds between checkpoints."""
+    """Seconds between checkpoints, at least; 0 for one after every epoch."""
     code: dict[str, Any] | None = None
     """Version of our code, for provenance."""
     command: str = ""

@@ -189,7 +189,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=_not_negative,
         default=20.0,
-        help="time between checkpoints (default: 20)",
+        help="least time between checkpoints (default: 20; 0: one after every epoch)",
     )
     parser.add_argument(
         "--log", choices=["tensorboard", "mlflow", "wandb"], help="also write the records of each epoch for this tool"

@@ -3,7 +3,7 @@
 Both ask the same random configurations (the random sampler does not look at what it is told), so the best of the full
 search is known, and the question is whether ASHA let it live. Real CIFAR-10, blind autoencoder, learning rate, width.
 
-    python tests/benchmarks/bench_asha.py [--suggestions 16] [--epochs 9] [--images 1000] [--grace 3]
+    python -m tests.benchmarks.bench_asha [--suggestions 16] [--epochs 9] [--images 1000] [--grace 3]
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ it into moto's server, starts `sweeps dashboard` on it and opens pages in a head
 request until a page is drawn, beside what is asked for, how long until states and best arms stand in it, and the
 server's peak memory.
 
-    python tests/benchmarks/bench_dashboard.py [--sweeps 200] [--trials 50] [--epochs 200] [--s3] [--keep FOLDER]
-    python tests/benchmarks/bench_dashboard.py --s3 --keep FOLDER --later   # with the sums of the run before
+    python -m tests.benchmarks.bench_dashboard [--sweeps 200] [--trials 50] [--epochs 200] [--s3] [--keep FOLDER]
+    python -m tests.benchmarks.bench_dashboard --s3 --keep FOLDER --later   # with the sums of the run before
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The hand-written loop is the least that trains: float images and ready masks in 
 both alternate, and the figure is the ratio of each pair, so that a machine whose speed drifts does no harm. The bound
 for plain autoencoders is 0.97.
 
-    python tests/benchmarks/bench_fit.py [--pairs 7] [--images 1280] [--threads 1]
+    python -m tests.benchmarks.bench_fit [--pairs 7] [--images 1280] [--threads 1]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from tests.benchmarks.figures import show
 from trainables import schema
 from trainables.inpaint import task as inpaint
 from trainables.training import networks
@@ -73,12 +74,9 @@ def main() -> None:
         config = configuration(model, options.images, options.batch)
         through_fit(config, machine), by_hand(config, machine)  # warm up
         pairs = [(through_fit(config, machine), by_hand(config, machine)) for _ in range(options.pairs)]
-        ratios = sorted(ours / theirs for ours, theirs in pairs)
-        print(
-            f"{model}: fit / hand-written = {statistics.median(ratios):.3f} "
-            f"(n={len(ratios)}, {ratios[0]:.3f} to {ratios[-1]:.3f}; "
-            f"fit {statistics.median(p[0] for p in pairs):.0f} images/s, {options.threads} thread(s), {options.device})"
-        )
+        speed = f"fit {statistics.median(p[0] for p in pairs):.0f} images/s"
+        more = f"{speed}, {options.threads} thread(s), {options.device}"
+        show(f"{model}: fit / hand-written", [ours / theirs for ours, theirs in pairs], more=more)
 
 
 if __name__ == "__main__":

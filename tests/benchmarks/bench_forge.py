@@ -4,7 +4,7 @@ Compares with encoding and decoding the same images alone, by as many threads: t
 hashes, sharpness, tar) should cost little beside it. Wall time says nothing on a busy machine: images per second of CPU
 time are printed too, times the threads.
 
-    python tests/benchmarks/bench_forge.py [--photographs 512] [--size 256] [--threads 2] [--inpainter mean_fill]
+    python -m tests.benchmarks.bench_forge [--photographs 512] [--size 256] [--threads 2] [--inpainter mean_fill]
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ discriminator, its step, a third pass without gradients to its weights, the gene
 Runs of both alternate, and the figure is the ratio of each pair, so that a machine whose speed drifts does no harm; on
 one that others use as well, `--cpu-time` counts the processor time of this process instead. The bound is 0.95.
 
-    python tests/benchmarks/bench_gan.py [--pairs 7] [--images 512] [--threads 1] [--cpu-time]
+    python -m tests.benchmarks.bench_gan [--pairs 7] [--images 512] [--threads 1] [--cpu-time]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tests.benchmarks.figures import show
 from trainables import schema
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.methods.context_encoder import network as context_encoder
@@ -107,12 +108,9 @@ def main() -> None:
         given = (configuration(predicts, options.images, options.batch), machine, options.cpu_time)
         through_fit(*given), by_hand(*given)  # warm up
         pairs = [(through_fit(*given), by_hand(*given)) for _ in range(options.pairs)]
-        ratios = sorted(ours / theirs for ours, theirs in pairs)
-        print(
-            f"context_encoder, {predicts}: fit / hand-written = {statistics.median(ratios):.3f} "
-            f"(n={len(ratios)}, {ratios[0]:.3f} to {ratios[-1]:.3f}; "
-            f"fit {statistics.median(p[0] for p in pairs):.0f} images/s, {options.threads} thread(s), {options.device})"
-        )
+        speed = f"fit {statistics.median(p[0] for p in pairs):.0f} images/s"
+        more = f"{speed}, {options.threads} thread(s), {options.device}"
+        show(f"context_encoder, {predicts}: fit / hand-written", [ours / theirs for ours, theirs in pairs], more=more)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Rounds with one and with several processes alternate. Where NVIDIA's MPS runs, p
 instead of in turns; the line says whether it does. A training step beside its floor is `bench_inpainters.py --device
 cuda`, `fit` against a plain loop is `bench_fit.py`.
 
-    python tests/benchmarks/bench_gpu.py [--together 1 2 4 8] [--sizes 32 64] [--rounds 3] [--device cuda]
+    python -m tests.benchmarks.bench_gpu [--together 1 2 4 8] [--sizes 32 64] [--rounds 3] [--device cuda]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from tests.benchmarks.figures import show
 from trainables import schema
 from trainables.training.loop import fit, task_named
 from trainables.training.session import Goal, Machine, MemorySession, Row
@@ -113,13 +114,9 @@ def main() -> None:
             config = configuration(model, options, size)
             rounds = [[images_per_s(config, machine, n) for n in (1, *options.together)] for _ in range(options.rounds)]
             for place, together in enumerate(options.together, 1):
-                ratios = sorted(speeds[place] / speeds[0] for speeds in rounds)
-                print(
-                    f"{model}, {size} px, {together} together: {statistics.median(ratios):.2f} times one trial alone "
-                    f"(n={len(ratios)}, {ratios[0]:.2f} to {ratios[-1]:.2f}; "
-                    f"{statistics.median(speeds[place] for speeds in rounds):.0f} images/s in all, {card})",
-                    flush=True,
-                )
+                ratios = [speeds[place] / speeds[0] for speeds in rounds]
+                more = f"{statistics.median(speeds[place] for speeds in rounds):.0f} images/s in all, {card}"
+                show(f"{model}, {size} px, {together} together / one alone", ratios, more=more)
 
 
 if __name__ == "__main__":

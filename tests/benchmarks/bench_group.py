@@ -1,7 +1,7 @@
 """Trials of two workers: how long until a trial's first record, in a group that serves many and in fresh ones.
 
 Also the driver's side of a stop, and the memory of worker 0 from trial to trial. Run as
-`python tests/benchmarks/bench_group.py [trials]`; starts a Ray of two CPUs on this machine.
+`python -m tests.benchmarks.bench_group [trials]`; starts a Ray of two CPUs on this machine.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ray.cluster_utils import Cluster
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job

@@ -6,7 +6,7 @@ and an addition are two) would take at the rate of a large matrix product, the b
 of it that is reached says whether arithmetic or something else takes the time. Fourier transforms are not counted, nor
 is anything but products.
 
-    python tests/benchmarks/bench_inpainters.py [--sizes 32 256] [--batch 2] [--steps 3] [--threads 1] [--device cpu]
+    python -m tests.benchmarks.bench_inpainters [--sizes 32 256] [--batch 2] [--steps 3] [--threads 1] [--device cpu]
 """
 
 from __future__ import annotations

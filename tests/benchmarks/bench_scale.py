@@ -4,7 +4,7 @@ Builds sweeps in a temporary folder whose results are made up, small files that 
 the command on them in processes of its own. Prints seconds and peak memory of each, beside what is asked for. The
 studies (500 trials of 200 epochs each) are read from the folder, then from moto's S3 server on loopback.
 
-    python tests/benchmarks/bench_scale.py [--arms 10000] [--seeds 1] [--studies 20] [--repeat 3]
+    python -m tests.benchmarks.bench_scale [--arms 10000] [--seeds 1] [--studies 20] [--repeat 3]
 """
 
 from __future__ import annotations

@@ -3,13 +3,12 @@
 Both ask and tell in turn with the same sampler and space; ours writes and flushes two files for each suggestion. Both
 do so in alternation, so that load on the machine meets both. A new sampler for each ask is part of what ours is.
 
-    python tests/benchmarks/bench_search.py [--sampler tpe] [--at 100 280 1000] [--asks 20]
+    python -m tests.benchmarks.bench_search [--sampler tpe] [--at 100 280 1000] [--asks 20]
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ import optuna
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
 from sweeps.store.local import FolderStore
+from tests.benchmarks.figures import show
 
 SPACE: dict[str, Any] = {
     "optimiser.lr": {"float": [1.0e-4, 1.0e-1], "log": True},
@@ -52,13 +52,9 @@ def main() -> None:
             while len(ours._history.asks) < at:
                 _ask_ours(ours)
             pairs = [(_timed(_ask_ours, ours), _timed(_ask_optuna, plain)) for _ in range(given.asks)]
-            mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
-            load = os.getloadavg()[0]
-            print(
-                f"{given.sampler} after {at:5d}: {1e3 * mine:6.1f} ms, Optuna {1e3 * theirs:6.1f} ms, "
-                f"ratio {mine / theirs:.2f} (median of {given.asks}, load {load:.1f})",
-                flush=True,
-            )
+            mine, theirs = (1e3 * statistics.median(times) for times in zip(*pairs, strict=True))
+            more = f"{mine:.1f} ms, Optuna {theirs:.1f} ms"
+            show(f"{given.sampler} after {at}: ours / Optuna's", [one / other for one, other in pairs], more=more)
 
 
 def _timed(ask: Any, of: Any) -> float:

@@ -10,7 +10,7 @@ The tables of docs/statistics.md come from `--studies 2000` (minutes) and `--ada
 table has 100). An effect of 1 is decided at the first possible look where pairs are correlated, so the last table has
 an effect of 0.5 and up to 64 seeds: there the trainings of the rules differ by what pairing saves.
 
-    python tests/benchmarks/bench_sequential.py [--studies 100] [--adastop-studies 2] [--claims 1 3 10]
+    python -m tests.benchmarks.bench_sequential [--studies 100] [--adastop-studies 2] [--claims 1 3 10]
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A trivial trial fills four images with their mean. Prints the amortised cost, the last tenth against the first, and how
 the driver's memory and open files grew.
 
-    python tests/benchmarks/bench_trials.py [--trials 200]
+    python -m tests.benchmarks.bench_trials [--trials 200]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from cluster.driver.trial_queue import Job
 from sweeps.run_options import RunOptions
 from sweeps.spec import expand, loader
 from sweeps.store.local import FolderStore
+from tests.benchmarks.figures import show
 from trainables import schema
 
 
@@ -85,12 +86,10 @@ def main() -> None:
         after = memory_mb(), open_files()
     ends = clock.ends[4:]  # the first ones pay for starting their actors
     tenth = len(ends) // 10
-    first, last = ends[tenth] - ends[0], ends[-1] - ends[-1 - tenth]
-    print(
-        f"{len(clock.ends)} trials: {(ends[-1] - ends[0]) / (len(ends) - 1):.4f} s each; "
-        f"last tenth / first tenth = {last / first:.2f}; driver memory {before[0]:.0f} -> {after[0]:.0f} MB, "
-        f"open files {before[1]} -> {after[1]}"
-    )
+    each = [(ends[start + tenth] - ends[start]) / tenth for start in range(0, len(ends) - tenth, tenth)]
+    more = f"driver memory {before[0]:.0f} -> {after[0]:.0f} MB, open files {before[1]} -> {after[1]}"
+    show(f"a trial, of {len(clock.ends)}; n: tenths of them", each, "s", more)
+    show("a trial of the last tenth / of the first tenth", [each[-1] / each[0]])
 
 
 if __name__ == "__main__":

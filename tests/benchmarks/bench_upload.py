@@ -4,7 +4,7 @@ The model is simulated: a checkpoint of random bytes and an epoch that sleeps; s
 or moto, in a process of its own on loopback) are real. Compares with the same writes made inside `save`, and says how
 long serialising takes, which training waits for as well.
 
-    python tests/benchmarks/bench_upload.py [--mb 300] [--epoch-s 20] [--epochs 4] [--server rclone]
+    python -m tests.benchmarks.bench_upload [--mb 300] [--epoch-s 20] [--epochs 4] [--server rclone]
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ power, one candidate of each session, at a random place, is better by the effect
 
 The tables of docs/statistics.md come from `--sessions 1000`, which takes less than a minute.
 
-    python tests/benchmarks/streams/bench_gate.py [--sessions 1000] [--candidates 125]
+    python -m tests.benchmarks.streams.bench_gate [--sessions 1000] [--candidates 125]
 """
 
 from __future__ import annotations

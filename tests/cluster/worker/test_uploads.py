@@ -31,7 +31,7 @@ from sweeps.store.s3 import client as s3_client
 from tests.cluster.small import SMALL, Planned, histories, run
 from tests.proxy import Proxy, Request
 from tests.s3servers import address
-from trainables.training.session import Machine, Row
+from trainables.training.session import Goal, Machine, Row
 
 SLOW_S = 0.4
 FILL = "mean fill, set: {model: {name: mean_fill}}"
@@ -162,10 +162,26 @@ def test_an_attempt_ends_where_the_store_stays_away_and_goes_on_later(
     assert histories(plan, open_store(hasty)) == histories(plan, near)
 
 
-def test_training_does_not_wait_where_checkpoints_are_by_time() -> None:
+class Timed(StoreSession):
+    """A session whose clock is set by the test."""
+
+    now_s = 0.0
+
+    def clock(self) -> float:
+        return self.now_s
+
+
+def timed(store: Store, checkpoint_s: float) -> Timed:
+    claim = {"claimed_at": 0.0, "provenance": {}}
+    attempt = stored_attempts.claim(store, "0" * 16, 0, claim)
+    assert attempt is not None
+    return Timed(store, attempt, Goal(9), Machine(), claim, checkpoint_s, lambda row: None)
+
+
+def test_training_does_not_wait_where_checkpoints_are_by_time(tmp_path: Path) -> None:
     """An upload that takes longer than the time between checkpoints costs a checkpoint, not training."""
-    session = StoreSession.__new__(StoreSession)
-    session._uploads, session._checkpoint_s, session._saved_at = Uploads(), 0.01, 0.0
+    session = timed(FolderStore(tmp_path), 1.0)
+    session.now_s = 1.0
     hold = threading.Event()
     assert session.wants_checkpoint()
     session._uploads.add(lambda _: hold.wait(5) and None)
@@ -173,6 +189,21 @@ def test_training_does_not_wait_where_checkpoints_are_by_time() -> None:
     session._checkpoint_s = 0
     assert session.wants_checkpoint(), "every epoch's was asked for"
     hold.set()
+
+
+def test_checkpoints_that_take_long_to_make_are_made_less_often(tmp_path: Path) -> None:
+    session = timed(FolderStore(tmp_path), 20.0)
+    wanted = []
+    for second in range(1, 220):
+        session.now_s += 1.0
+        if session.wants_checkpoint():
+            wanted.append(second)
+            session.now_s += 0.125 if second < 100 else 0.5  # to read the state and serialise it
+            session.save(second, {"state.pt": b""})
+            session._uploads.wait()
+    assert wanted == [20, 40, 60, 80, 100, 150, 200]
+    session._checkpoint_s = 0
+    assert session.wants_checkpoint(), "every epoch's was asked for"
 
 
 def test_a_long_upload_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:

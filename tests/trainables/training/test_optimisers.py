@@ -25,7 +25,7 @@ for section in ({"name": "adam", "lr": 0.1, "betas": [0.9, 0.999], "weight_decay
     network(torch.ones(1, 3)).sum().backward()
     optimiser.step()
     optimiser.load_state_dict(optimiser.state_dict())
-print("torch._dynamo" in sys.modules)
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
 """
 
 
@@ -65,9 +65,9 @@ def test_a_state_of_another_device_keeps_how_this_device_steps(section: dict[str
 
 
 def test_training_does_not_import_the_compiler() -> None:
-    """The import of `torch._dynamo` takes over a second and 150 MB in every process that trains."""
+    """The import of `torch._dynamo`, which needs sympy, takes over a second and 150 MB in every process that trains."""
     ended = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
-    assert ended.stdout.split() == ["False"]
+    assert ended.stdout.strip() == "[]"
 
 
 def _network() -> nn.Module:
