@@ -31,7 +31,7 @@ DROPPED_AT_ONCE = 2
 LARGEST_SHARE = 0.01
 """Largest part of the time between two checkpoints that making one may take; a longer one is made less often."""
 LONGEST_PAUSE_S = 300.0
-"""Seconds after which a checkpoint is made all the same, so that one slow moment of a machine puts little work at risk."""
+"""Longest pause for that reason in seconds, so that one slow moment of a machine puts little work at risk."""
 
 
 class Superseded(Exception):  # noqa: N818 - not an error
@@ -105,7 +105,8 @@ class StoreSession:
         """Whether the time between checkpoints is over; always if `checkpoint_s` is 0.
 
         False while the last checkpoint is being written, because training would have to wait, and while making the last
-        one took more than `LARGEST_SHARE` of the time since then, for at most `LONGEST_PAUSE_S`: `fit` makes it between this call and `save`.
+        one took more than `LARGEST_SHARE` of the time since then, for at most `LONGEST_PAUSE_S`. `fit` makes it between
+        this call and `save`.
         """
         self._asked_at = self.clock()
         if not self._checkpoint_s:
