@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,9 +12,9 @@ from cluster.worker import finished_trial, inputs
 from sweeps.errors import SweepError
 from sweeps.store.base import Store
 from trainables.detect import calibration
-from trainables.detect.metrics import Floats
 from trainables.errors import TrialError
 from trainables.inference import predict, user_images
+from trainables.inference.authentic import AuthenticPhotographs, check_count, measure, pictures
 from trainables.training.session import available_device
 
 if TYPE_CHECKING:
@@ -91,32 +91,43 @@ class TrainedNetwork:
         return predict.fill(self.network, self.trial.config, picture, hole_hw, text, resize)
 
     def detect(
-        self, picture: user_images.Picture, rate: float = calibration.RATE, resize: bool = False
+        self,
+        picture: user_images.Picture,
+        rate: float = calibration.RATE,
+        resize: bool = False,
+        authentic: AuthenticPhotographs | None = None,
     ) -> predict.Detection:
-        """What a detector finds, at the threshold for this false positive rate. resize: see `predict.detect`."""
-        return predict.detect(self.network, self.trial.config, partial(self.threshold, rate), picture, resize)
+        """What a detector finds, at the threshold for this false positive rate. resize: see `predict.detect`.
+
+        authentic: photographs that determine the threshold, measured with the same `resize`; None: the trial's
+        validation images. TrialError if the picture is one of them.
+        """
+        threshold = partial(self.threshold, rate)
+        if authentic is not None:
+            calibration.checked_rate(rate)
+            authentic.check_fits(picture, resize, self.trial.trial_id)
+            threshold = partial(authentic.threshold, rate)
+        return predict.detect(self.network, self.trial.config, threshold, picture, resize)
+
+    def measure(self, authentic: Iterable[user_images.Picture], resize: bool = False) -> AuthenticPhotographs:
+        """What a detector says of authentic photographs. TrialError if one is given twice. resize: as in `detect`."""
+        return measure(self.network, self.trial.config, authentic, resize, self.trial.trial_id)
 
     def threshold(self, rate: float, windows: int = 1) -> calibration.Threshold:
         """The threshold of a detector for photographs of so many windows, at a false positive rate on validation."""
         calibration.checked_rate(rate)
-        if self._authentic is None:
+        if self._validation is None:
             return calibration.without_outputs(self.trial.last("val/threshold"))
-        authentic_n, validated = self._authentic
-        return calibration.at_rate(authentic_n, rate, windows, validated)
+        return self._validation.threshold(rate, windows)
 
     @cached_property
-    def _authentic(self) -> tuple[Floats, float] | None:
-        """Logits of the validation images that are not inpainted, and their mean number of windows.
-
-        None if the trial stored no outputs.
-        """
+    def _validation(self) -> calibration.Validation | None:
+        """The validation images that are not inpainted. None if the trial stored no outputs."""
         try:
             file = inputs.outputs_file(self._store, self.trial.trial_id)
         except SweepError:
             return None
-        content = file.read_bytes()
-        logit_n = calibration.authentic_logits(content, f"outputs of trial {self.trial.trial_id}")
-        return logit_n, calibration.validated_windows(content)
+        return calibration.validation(file.read_bytes(), f"outputs of trial {self.trial.trial_id}")
 
 
 class NetworkCache:
@@ -150,11 +161,13 @@ def predictions(
     text: str | None,
     resize: bool = False,
     rate: float = calibration.RATE,
+    authentic: Path | None = None,
 ) -> Iterator[Prediction]:
     """Check the request and load the network, then predict image after image.
 
     resize: process a copy of the whole image that is resized to the network's square.
-    rate: false positive rate of a detector on authentic validation images, which determines its threshold.
+    rate: false positive rate of a detector on authentic images, which determines its threshold.
+    authentic: a folder of authentic photographs that determine the threshold; None: the trial's validation images.
 
     SweepError and TrialError if the trial cannot be used in this way; an image that cannot be used is a prediction with
     its error.
@@ -166,14 +179,30 @@ def predictions(
     )
     loaded.check_request(mask is not None, text, "--mask 10,10,40,30, or --mask FILE", "--mask")
     calibration.checked_rate(rate)
+    if authentic is not None and mask is not None:
+        raise TrialError(
+            f"--authentic {authentic}", "an inpainter has no threshold", "--authentic for detectors", "leave it out"
+        )
     _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image
     NETWORKS.put(key, loaded)
+    measured = None
+    if authentic is not None:
+        check_count(authentic, rate)
+        measured = loaded.measure(pictures(authentic), resize)
     names = predict.output_names(list(images))
-    return (_prediction(loaded, file, name, mask, text, resize, rate) for file, name in zip(images, names, strict=True))
+    given = zip(images, names, strict=True)
+    return (_prediction(loaded, file, name, mask, text, resize, rate, measured) for file, name in given)
 
 
 def _prediction(
-    loaded: TrainedNetwork, file: Path, name: str, mask: str | None, text: str | None, resize: bool, rate: float
+    loaded: TrainedNetwork,
+    file: Path,
+    name: str,
+    mask: str | None,
+    text: str | None,
+    resize: bool,
+    rate: float,
+    authentic: AuthenticPhotographs | None,
 ) -> Prediction:
     try:
         picture = user_images.read(file)
@@ -181,14 +210,11 @@ def _prediction(
             filled = loaded.fill(picture, user_images.read_hole(mask, picture), text, resize)
             note = f"{picture.file}: {filled.note}" if filled.note else ""
             return Prediction(file, name, predict.fill_files(filled, picture), note=note)
-        finding = loaded.detect(picture, rate, resize)
+        finding = loaded.detect(picture, rate, resize, authentic)
     except TrialError as error:
         return Prediction(file, name, error=error)
     summary = f"{finding.label}, probability {finding.probability:.3f} (threshold {finding.threshold:.3f})"
-    note = ""
-    if finding.chosen.get("extrapolated"):
-        count, validated = finding.chosen["windows"], finding.chosen["authentic_validation_images"]
-        note = f"{picture.file}: the threshold for {count} windows is extrapolated from {validated} validation images"
+    note = f"{picture.file}: the threshold is {finding.note}" if finding.note else ""
     return Prediction(
         file,
         name,

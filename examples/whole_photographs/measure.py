@@ -34,10 +34,17 @@ PLACE = 0.35
 TESTED = range(17, 25)
 """Numbers of the photographs that no network has seen."""
 
-WINDOWS = 345
-"""Of a scan of a photograph of 768 x 512 px in windows of 64 px."""
-SINGLE = 1 - 0.95**WINDOWS
-"""False positive rate of a scan whose threshold has one of 5 % in a single window."""
+KNOWN = range(1, 17)
+"""Numbers of the photographs that are taken as known to be authentic. The detectors learned from crops of 1 to 12."""
+ANY = 0.999
+"""False positive rate of a threshold that is low enough to show the box, whatever the probability."""
+WAYS = {
+    "resized": "resized, best F1 on validation",
+    "scan": "scan, validation",
+    "known": "scan, 16 known photographs",
+    "single": "scan, threshold of a single window",
+}
+"""How photographs are labelled."""
 
 Box = tuple[float, float, float, float]
 """x1 y1 x2 y2, px."""
@@ -114,32 +121,40 @@ def photographs_of(folder: Path, forgers: Mapping[str, Forger]) -> Iterator[tupl
                 yield {**row, "psnr_db": psnr_db(filled, original, box)}, filled, box
 
 
-def looked(detector: StoredTrial, image: Image.Image, box: Box, limit: float) -> dict[str, Any]:
-    """Labels and boxes of a scan at two thresholds, and of the resized photograph at the best F1.
-
-    limit: the threshold of a scan at a false positive rate of 5 %.
-    """
-    scan = detector.predict(image, false_positive_rate=SINGLE)
-    whole = detector.predict(image, resize=True, false_positive_rate=0.999)  # with the box, whatever the probability
-    labels = {
-        "resized": (whole, whole.probability >= detector.records["val/threshold"].iloc[-1]),
-        "scan": (scan, scan.probability >= limit),
-        "single": (scan, scan.label == "inpainted"),
+def thresholds(detector: StoredTrial, photographs: Path) -> dict[str, float]:
+    """The threshold of each way, as a probability; printed with what it rests on."""
+    first = Image.open(photographs / name(TESTED[0]))
+    known = detector.measure_authentic([photographs / name(number) for number in KNOWN])
+    found = {
+        "scan": detector.predict(first),
+        "known": detector.predict(first, authentic=known, false_positive_rate=1 / (len(KNOWN) + 1)),
+        "single": detector.predict(first, resize=True),
     }
-    found: dict[str, Any] = {}
-    for way, (seen, label) in labels.items():
+    for way, one in found.items():
+        print(f"{detector.arm}, {WAYS[way]}: {one.threshold:.6f}, {one.chosen['statement']}")
+    best = float(detector.records["val/threshold"].iloc[-1])
+    return {"resized": best, **{way: one.threshold for way, one in found.items()}}
+
+
+def looked(detector: StoredTrial, image: Image.Image, box: Box, limits: Mapping[str, float]) -> dict[str, Any]:
+    """Labels and boxes of a scan, and of the resized photograph. limits: the threshold of each way."""
+    scan = detector.predict(image, false_positive_rate=ANY)
+    whole = detector.predict(image, resize=True, false_positive_rate=ANY)
+    found: dict[str, Any] = {"scan_probability": scan.probability}
+    for way, limit in limits.items():
+        seen = whole if way == "resized" else scan
+        label = seen.probability >= limit
         found |= {way: label, f"{way}_iou": overlap(seen.box, box) if label else 0.0}
     return found
 
 
 def table(rows: pd.DataFrame) -> str:
     """The number of photographs called inpainted, and the mean overlap, by forger and hole."""
-    ways = {"resized": "resized", "scan": "scan at 5 %", "single": "threshold of a single window"}
-    lines = ["| forger | hole | PSNR |" + "".join(f" {way}: found | mean IoU |" for way in ways.values())]
-    lines.append("| --- " * (3 + 2 * len(ways)) + "|")
+    lines = ["| forger | hole | PSNR |" + "".join(f" {way}: found | mean IoU |" for way in WAYS.values())]
+    lines.append("| --- " * (3 + 2 * len(WAYS)) + "|")
     for (forger, side), some in rows.groupby(["forger", "side"], sort=False):
         cells = [forger, f"{side} px", f"{some['psnr_db'].mean():.1f} dB"] if side else [forger, "", ""]
-        for way in ways:
+        for way in WAYS:
             cells += [f"{some[way].sum()} of {len(some)}", f"{some[f'{way}_iou'].mean():.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -152,13 +167,11 @@ def find(photographs: Path, store: str, ending: str = "") -> None:
     """
     stored = sweeps.open(store)
     networks = {trial.arm: trained(trial) for trial in stored[f"whole-photographs-fillers{ending}"]}
-    detectors = list(stored[f"whole-photographs-finders{ending}"])
-    first = Image.open(photographs / name(TESTED[0]))
-    limits = [detector.predict(first).threshold for detector in detectors]
+    detectors = [(one, thresholds(one, photographs)) for one in stored[f"whole-photographs-finders{ending}"]]
     rows = [
-        {"detector": detector.arm, **known, **looked(detector, image, box, limit)}
+        {"detector": detector.arm, **known, **looked(detector, image, box, limits)}
         for known, image, box in photographs_of(photographs, {"Telea": telea, **networks})
-        for detector, limit in zip(detectors, limits, strict=True)
+        for detector, limits in detectors
     ]
     found = pd.DataFrame(rows)
     found.to_csv("found.csv", index=False)

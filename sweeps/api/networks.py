@@ -49,20 +49,26 @@ def predict(
     text: str | None = None,
     resize: bool = False,
     false_positive_rate: float = 0.05,
+    authentic: str | Path | None = None,
 ) -> Iterator[Prediction]:
     """Fill a hole in image files, or find inpainted regions, with the network of a finished trial.
 
     trial: its id or the start of it. mask: the hole for an inpainter, X,Y,W,H in px or an image in which it is white.
     text: what the images show, for an inpainter that takes captions. resize: give the network a copy of the whole image
     that is resized to its square, not windows at the image's own resolution. false_positive_rate: of a detector on
-    authentic validation images, which determines its threshold. The network is loaded at once; the images are
-    processed one by one, and an image that cannot be used gives a prediction with its error.
+    authentic images, which determines its threshold. authentic: a folder of photographs that are known to be authentic,
+    which give the threshold, at least 1 / rate - 1 of them; None: the validation images of the trial. The network is
+    loaded at once, and authentic photographs are scanned; the images are processed one by one, and an image that cannot
+    be used gives a prediction with its error.
     """
     from cluster.worker import prediction
 
     store = arguments.plain_store(store)
     files = [Path(image) for image in images]
-    return prediction.predictions(store, find_trial(store, trial), files, mask, text, resize, false_positive_rate)
+    folder = None if authentic is None else Path(authentic)
+    return prediction.predictions(
+        store, find_trial(store, trial), files, mask, text, resize, false_positive_rate, folder
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from analysis.study import Cell, Study
     from cluster.worker.prediction import TrainedNetwork
     from sweeps.api.arguments import StoreLike
+    from trainables.inference.authentic import AuthenticPhotographs
     from trainables.inference.python_images import ImageLike, MaskLike
 
 
@@ -221,6 +222,7 @@ class StoredTrial:
         *,
         resize: bool = False,
         false_positive_rate: float = 0.05,
+        authentic: str | Path | Sequence[ImageLike] | AuthenticPhotographs | None = None,
     ) -> Any:
         """Fill the hole of an image with the trained network, or find the filled region of one.
 
@@ -228,7 +230,10 @@ class StoredTrial:
         in [0, 1]. mask: for an inpainter, (x, y, width, height) in px, or an image, array or tensor of the same size
         that is white, or 1, in the hole. text: what the image shows, for an inpainter that takes captions.
         resize: give the network a copy of the whole image that is resized to its square, not windows at the image's
-        own resolution. false_positive_rate: of a detector on authentic validation images; determines its threshold.
+        own resolution. false_positive_rate: of a detector on authentic images; determines its threshold.
+        authentic: photographs that are known to be authentic and give the threshold, at least 1 / rate - 1 of them: a
+        folder, images, or what `measure_authentic` returned for them, which scans them once for many calls. None: the
+        validation images of the trial give it.
 
         Returns the image with its hole filled, of the kind that was given (for a path, a PIL image), or the
         `Detection` of a detector: label, probability, threshold and box in px.
@@ -240,9 +245,37 @@ class StoredTrial:
         network.check_request(mask is not None, text, "mask=(10, 10, 40, 30)", "mask")
         picture = python_images.picture(image)
         if mask is None:
-            return network.detect(picture, false_positive_rate, resize)
+            measured = self._measured(authentic, false_positive_rate, resize)
+            return network.detect(picture, false_positive_rate, resize, measured)
         hole_hw = python_images.hole(mask, picture)
         return python_images.same_kind(image, network.fill(picture, hole_hw, text, resize).image, hole_hw)
+
+    def measure_authentic(
+        self, photographs: str | Path | Sequence[ImageLike], *, resize: bool = False
+    ) -> AuthenticPhotographs:
+        """Scan photographs that are known to be authentic with a detector, for `authentic` of `predict`.
+
+        photographs: a folder, or images as for `predict`. resize: as for `predict`. Raises SweepError for an inpainter,
+        TrialError for an image that cannot be used or is given twice, and for a folder without images.
+        """
+        from trainables.inference import authentic, python_images
+
+        network = self._network
+        network.check_request(False, None, "a trial of task detect", "mask")
+        if isinstance(photographs, (str, Path)):
+            return network.measure(authentic.pictures(Path(photographs)), resize)
+        return network.measure((python_images.picture(image) for image in photographs), resize)
+
+    def _measured(
+        self, given: str | Path | Sequence[ImageLike] | AuthenticPhotographs | None, rate: float, resize: bool
+    ) -> AuthenticPhotographs | None:
+        """The authentic photographs, scanned if they are not yet. TrialError if they do not fit or are too few."""
+        from trainables.inference.authentic import AuthenticPhotographs, check_count
+
+        if given is None or isinstance(given, AuthenticPhotographs):
+            return given
+        check_count(given, rate)
+        return self.measure_authentic(given, resize=resize)
 
     @cached_property
     def _network(self) -> TrainedNetwork:

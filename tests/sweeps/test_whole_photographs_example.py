@@ -58,6 +58,7 @@ def test_the_measurement_runs(
     find = script["find"]
     monkeypatch.setitem(find.__globals__, "TESTED", [17])
     monkeypatch.setitem(find.__globals__, "SHARES", [0.1])
+    monkeypatch.setitem(find.__globals__, "KNOWN", [13, 14])
     roots = ["--data", str(data_root), "--data", str(made)]
     assert main(["run", str(FOLDER / "finders.yaml"), "--tiny", "--store", "store", *roots]) == 0
     find(data_root / "kodak24", "store", "-tiny")
@@ -66,5 +67,6 @@ def test_the_measurement_runs(
     assert [(row["detector"], row["forger"]) for row in rows] == [
         (detector, forger) for forger in forgers for detector in ("Telea", "all three")
     ]
+    assert {row[way] for row in rows for way in ("resized", "scan", "known", "single")} <= {"True", "False"}
     assert {row["side"] for row in rows if row["forger"] != "authentic"} == {"51"}
     assert all(float(row["psnr_db"]) < 50 for row in rows if row["forger"] != "authentic")

@@ -208,23 +208,18 @@ def _read_with(made: ExportedFiles) -> str:
 
 def _thresholds(threshold: Callable[[int], Threshold]) -> str:
     """The table of thresholds, and the sentence before it."""
-    rate = threshold(1).origin["false_positive_rate"]
-    if rate is None:
-        return "\nThe trial stored no validation outputs. " + (
-            f"The threshold is the probability {threshold(1).probability:.4f} (best F1 on validation, or 0.5)."
-        )
+    first = threshold(1).origin
+    if first["false_positive_rate"] is None:
+        return f"\nThe threshold is {first['statement']}: the probability {threshold(1).probability:.4f}."
     rows = "\n".join(
-        f"| {count:,} | {limit.logit:.4f} | {limit.probability:.6f} | {'yes' if limit.origin['extrapolated'] else ''} |"
+        f"| {count:,} | {limit.logit:.4f} | {limit.probability:.6f} | {limit.origin['statement']} |"
         for count, limit in ((count, threshold(count)) for count in _WINDOWS)
     )
-    validated = threshold(1).origin.get("windows_of_validation_images")
-    whole = f", which are photographs of {validated:.3g} windows on average" if validated else ""
     return f"""
-A photograph counts as inpainted from these values on, at a false positive rate of {rate:.3g} on the
-{threshold(1).origin["authentic_validation_images"]:,} validation images that are not inpainted{whole}.
-Windows are taken as independent. Rates that need more images than there are were extrapolated by an exponential tail.
+A photograph counts as inpainted from these values on. `sweeps predict --authentic DIR` takes the threshold from
+authentic photographs instead, which is better for photographs of another origin than the validation images.
 
-| windows of the photograph | logit | probability | extrapolated |
+| windows of the photograph | logit | probability | what it rests on |
 | --- | --- | --- | --- |
 {rows}"""
 

@@ -147,6 +147,8 @@ class Detection:
     """How the threshold was chosen."""
     windows: Mapping[str, Any] | None
     """The windows and the probability in each; None if the whole image was resized."""
+    note: str = ""
+    """What limits the threshold, in words; empty if it has the false positive rate that was asked for."""
 
 
 def detect(
@@ -161,9 +163,7 @@ def detect(
     config: the trial's resolved configuration. threshold: the threshold for a number of windows.
     resize: resize the whole image to one such window, whatever its aspect.
     """
-    own, image = scanning.set_size(config), picture.upright()
-    if resize:
-        image = image.resize((own, own), Image.Resampling.BOX)
+    own, image = scanning.set_size(config), image_to_scan(config, picture, resize)
     scan = scanning.scan(network, config, image)
     limit, logit = threshold(scan.windows), float(scan.logit_rc.max())
     box = scan.box() if logit >= limit.logit else None
@@ -181,7 +181,14 @@ def detect(
         made,
         limit.origin,
         None if resize else scan.summary(),
+        limit.note,
     )
+
+
+def image_to_scan(config: Mapping[str, Any], picture: Picture, resize: bool) -> Image.Image:
+    """The upright image that a detector scans. config, resize: see `detect`."""
+    own, image = scanning.set_size(config), picture.upright()
+    return image.resize((own, own), Image.Resampling.BOX) if resize else image
 
 
 def has_trunk(network: nn.Module) -> bool:

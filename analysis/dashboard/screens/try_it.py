@@ -213,9 +213,8 @@ def _show_detection(found: Mapping[str, Any]) -> None:
     if windows:
         count = len(windows["tops"]) * len(windows["lefts"])
         elements.note(f"The highest of {count:,} windows of {windows['window_px']:.4g} px decides.")
-    if (rate := chosen.get("false_positive_rate")) is not None:
-        words = f"The threshold has a false positive rate of {rate:.3g} on authentic validation images"
-        elements.note(f"{words}; it is extrapolated." if chosen.get("extrapolated") else f"{words}.")
+    if statement := chosen.get("statement"):
+        elements.note(f"The threshold is {statement}.")
 
 
 def _several(tried: Mapping[str, predict_upload.UploadResult]) -> None:

@@ -37,7 +37,7 @@ SURFACE = {
     "--failed-trials-exit",
     "doctor": "--store --data --address --json",
     "forge": "FILE --store --data --quiet",
-    "predict": "TRIAL IMAGE --store --mask --text --resize --fpr --to-score --out",
+    "predict": "TRIAL IMAGE --store --mask --text --resize --fpr --authentic --to-score --out",
     "export": "TRIAL --store --out --format --fpr",
     "resume": f"NAME --store --set {SETTINGS} --failed-trials-exit --json",
     "stop": "NAME --store --trial --json",

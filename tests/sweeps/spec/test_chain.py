@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import sweeps
 from sweeps.cli.common import DONE, USER_ERROR
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
@@ -127,6 +128,29 @@ def _score(command: Command, files: Path, detector: str) -> None:
     is_told(command(*given, "labels.csv"), "it is a file")
 
 
+def _authentic(command: Command, files: Path, inpainter: str, detector: str) -> None:
+    """The threshold of photographs that are known to be authentic, on the command line and in Python."""
+    (files / "known").mkdir()
+    for number in range(4):
+        Image.effect_noise((50, 70), 20.0 + number).convert("RGB").save(files / "known" / f"{number}.png")
+    given = ("predict", detector, "one.png", "--authentic", "known")
+    is_told(command(*given), "4 authentic photographs for a false positive rate of 0.05", "at least 19", "--fpr 0.2")
+    said = command(*given, "known/1.png", "--fpr", "0.2", "--out", "known-out")
+    assert said.code == USER_ERROR
+    assert "it is one of the authentic photographs" in said.err
+    found = json.loads((files / "known-out" / "one.png.found.json").read_text())
+    chosen = found["threshold_chosen"]
+    assert (chosen["origin"], chosen["authentic_photographs"]) == ("authentic photographs", 4)
+    assert chosen["supported_false_positive_rate"] == pytest.approx(0.2)
+    trial = sweeps.open(files / "store")["finds-tiny"].trial(detector)
+    measured = trial.measure_authentic(files / "known")
+    for one in (files / "known", measured, [Image.open(files / "known" / f"{number}.png") for number in range(4)]):
+        same = trial.predict(files / "one.png", false_positive_rate=0.2, authentic=one)
+        assert (same.threshold, same.label, dict(same.chosen)) == (found["threshold"], found["label"], chosen)
+    is_told(command("predict", inpainter, "one.png", "--mask", "1,1,2,2", "--authentic", "known"), "has no threshold")
+    is_told(command(*given[:3], "--authentic", "nowhere"), "it is not a folder")
+
+
 def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     from tests.trainables.inference.test_predict import pattern
 
@@ -150,8 +174,13 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     assert found["threshold_chosen"]["false_positive_rate"] == 0.05
     count = found["threshold_chosen"]["windows"]
     assert count == len(found["windows"]["tops"]) * len(found["windows"]["lefts"]) > 1
-    assert f"extrapolated from {found['threshold_chosen']['authentic_validation_images']} validation" in said.err
+    chosen = found["threshold_chosen"]
+    assert chosen["supported_false_positive_rate"] == pytest.approx(
+        count / (count + chosen["authentic_validation_images"])
+    )
+    assert f"note: one.png: the threshold is {chosen['statement']}, or authentic" in said.err
     _score(command, files, detector)
+    _authentic(command, files, inpainter, detector)
     is_told(command("predict", detector, "one.png", "--fpr", "1"), "not between 0 and 1")
     is_told(command("export", detector, "--fpr", "0", "--out", "refused"), "not between 0 and 1")
     assert not (files / "refused").exists()

@@ -198,7 +198,7 @@ def test_every_metric_is_one_of_the_photograph(root: Path) -> None:
         assert outputs["val_windows"].max() > 4
         assert len(outputs["val_feature"]) == 2 * COUNTS["val"]
         mean = outputs["val_windows"][outputs["val_label"] < 0.5].mean()
-    assert calibration.validated_windows(files["outputs.npz"]) == pytest.approx(mean)
+    assert calibration.validation(files["outputs.npz"], "outputs").windows == pytest.approx(mean)
     assert {"truth.png", "found.png", "heat.png"} <= set(files)
 
 
@@ -247,7 +247,9 @@ def test_the_threshold_for_as_many_windows_is_that_of_the_validation_photographs
     logit_n = np.random.default_rng(0).normal(size=400)
     plain = calibration.at_rate(logit_n, 0.05)
     assert calibration.at_rate(logit_n, 0.05, windows=12, validated=12.0).logit == plain.logit
-    assert calibration.at_rate(logit_n, 0.05, windows=48, validated=12.0).logit > plain.logit
+    more = calibration.at_rate(logit_n, 0.05, windows=48, validated=12.0)
+    assert more.logit > plain.logit
+    assert more.origin["supported_false_positive_rate"] <= 0.05
     assert calibration.at_rate(logit_n, 0.05, windows=12, validated=12.0).origin["windows_of_validation_images"] == 12
     assert "windows_of_validation_images" not in plain.origin
 

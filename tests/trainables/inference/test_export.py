@@ -65,7 +65,8 @@ def test_an_exported_network_gives_the_same_numbers(task: str) -> None:
     decision = json.loads(made.files["config.json"]).get("decision", [])
     assert [one["windows"] for one in decision] == ([1, 10, 100, 1000] if task == "detect" else [])
     for one in decision:
-        assert f"| {one['windows']:,} | {one['logit']:.4f} | {one['probability']:.6f} |" in card
+        assert f"| {one['windows']:,} | {one['logit']:.4f} | {one['probability']:.6f} | {one['statement']} |" in card
+    assert not decision or "support a false positive rate of 83.3 % for 1,000 windows" in decision[-1]["statement"]
 
 
 PLAIN = """\
