@@ -264,7 +264,13 @@ class StoredTrial:
         inpainter, TrialError for an image that cannot be used or is given twice, and for a folder without images.
         """
         network = self._network
-        network.check_request(False, None, "a trial of task detect", "mask")
+        if network.trial.task != "detect":
+            raise SweepError(
+                f"trial {self.id} of task {network.trial.task}",
+                "only a detector has a threshold",
+                "a trial of task detect",
+                "sweeps status NAME lists the trials",
+            )
         return network.measure(photographs, resize)
 
     def _measured(

@@ -153,6 +153,8 @@ def _authentic(command: Command, files: Path, inpainter: str, detector: str) -> 
     filler = sweeps.open(files / "store")["fills-tiny"].trial(inpainter)
     with pytest.raises(SweepError, match="an inpainter has no threshold"):
         filler.predict(files / "one.png", (1, 1, 2, 2), authentic=measured)
+    with pytest.raises(SweepError, match="only a detector has a threshold"):
+        filler.measure_authentic(files / "known")
     with pytest.raises(TrialError, match="at least 19"):
         trial.predict(files / "one.png", authentic=measured)
     is_told(command(*given[:3], "--authentic", "nowhere"), "it is not a folder")
