@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from sweeps.store.base import Store
 from trainables.detect import calibration
 from trainables.errors import TrialError
 from trainables.inference import predict, user_images
-from trainables.inference.authentic import AuthenticPhotographs, check_count, measure, pictures
+from trainables.inference.authentic import AuthenticPhotographs, check_count, check_other, digests, measure, pictures
 from trainables.training.session import available_device
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cluster.worker.finished_trial import FinishedTrial
     from trainables.inference.filling import Filled
+    from trainables.inference.python_images import ImageLike
 
 CacheKey = tuple[str, str, str, int]
 """Store, trial, attempt and epochs of a network: a longer training of the same trial gets a new key."""
@@ -105,13 +106,22 @@ class TrainedNetwork:
         threshold = partial(self.threshold, rate)
         if authentic is not None:
             calibration.checked_rate(rate)
+            calibration.rank_at(len(authentic), rate)
             authentic.check_fits(picture, resize, self.trial.trial_id)
             threshold = partial(authentic.threshold, rate)
         return predict.detect(self.network, self.trial.config, threshold, picture, resize)
 
-    def measure(self, authentic: Iterable[user_images.Picture], resize: bool = False) -> AuthenticPhotographs:
-        """What a detector says of authentic photographs. TrialError if one is given twice. resize: as in `detect`."""
-        return measure(self.network, self.trial.config, authentic, resize, self.trial.trial_id)
+    def measure(
+        self,
+        photographs: str | Path | Sequence[ImageLike],
+        resize: bool = False,
+        seen: frozenset[str] | None = None,
+    ) -> AuthenticPhotographs:
+        """What a detector says of authentic photographs. resize: as in `detect`. seen: as in `authentic.measure`.
+
+        Raises TrialError, before the first is scanned, for one that cannot be used or is given twice.
+        """
+        return measure(self.network, self.trial.config, photographs, resize, self.trial.trial_id, seen=seen)
 
     def threshold(self, rate: float, windows: int = 1) -> calibration.Threshold:
         """The threshold of a detector for photographs of so many windows, at a false positive rate on validation."""
@@ -163,7 +173,7 @@ def predictions(
     rate: float = calibration.RATE,
     authentic: Path | None = None,
 ) -> Iterator[Prediction]:
-    """Check the request and load the network, then predict image after image.
+    """Check the request, load the network and read the authentic photographs, then predict image after image.
 
     resize: process a copy of the whole image that is resized to the network's square.
     rate: false positive rate of a detector on authentic images, which determines its threshold.
@@ -185,13 +195,31 @@ def predictions(
         )
     _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image
     NETWORKS.put(key, loaded)
-    measured = None
-    if authentic is not None:
-        check_count(authentic, rate)
-        measured = loaded.measure(pictures(authentic), resize)
+    known = None if authentic is None else _AuthenticFolder(loaded, authentic, rate, resize)
     names = predict.output_names(list(images))
     given = zip(images, names, strict=True)
-    return (_prediction(loaded, file, name, mask, text, resize, rate, measured) for file, name in given)
+    return (_prediction(loaded, file, name, mask, text, resize, rate, known) for file, name in given)
+
+
+class _AuthenticFolder:
+    """A folder of authentic photographs, which are read at once, and scanned for the first image that needs them.
+
+    So no error about them, or about the only image, comes after the scan of many photographs.
+    """
+
+    def __init__(self, loaded: TrainedNetwork, folder: Path, rate: float, resize: bool) -> None:
+        check_count(folder, rate)
+        self._loaded, self._folder, self._resize = loaded, folder, resize
+        self._digests = digests(pictures(folder))
+
+    def measured_for(self, picture: user_images.Picture) -> AuthenticPhotographs:
+        """What the detector says of them. TrialError if the picture in question is one of them."""
+        check_other(picture, self._digests)
+        return self._measured
+
+    @cached_property
+    def _measured(self) -> AuthenticPhotographs:
+        return self._loaded.measure(self._folder, self._resize, self._digests)
 
 
 def _prediction(
@@ -202,7 +230,7 @@ def _prediction(
     text: str | None,
     resize: bool,
     rate: float,
-    authentic: AuthenticPhotographs | None,
+    known: _AuthenticFolder | None,
 ) -> Prediction:
     try:
         picture = user_images.read(file)
@@ -210,6 +238,7 @@ def _prediction(
             filled = loaded.fill(picture, user_images.read_hole(mask, picture), text, resize)
             note = f"{picture.file}: {filled.note}" if filled.note else ""
             return Prediction(file, name, predict.fill_files(filled, picture), note=note)
+        authentic = None if known is None else known.measured_for(picture)
         finding = loaded.detect(picture, rate, resize, authentic)
     except TrialError as error:
         return Prediction(file, name, error=error)

@@ -58,8 +58,8 @@ def predict(
     that is resized to its square, not windows at the image's own resolution. false_positive_rate: of a detector on
     authentic images, which determines its threshold. authentic: a folder of photographs that are known to be authentic,
     which give the threshold, at least 1 / rate - 1 of them; None: the validation images of the trial. The network is
-    loaded at once, and authentic photographs are scanned; the images are processed one by one, and an image that cannot
-    be used gives a prediction with its error.
+    loaded and authentic photographs are read at once; the images are processed one by one, and an image that cannot be
+    used gives a prediction with its error.
     """
     from cluster.worker import prediction
 

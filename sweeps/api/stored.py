@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sweeps.api.arguments import StoreLike
     from trainables.inference.authentic import AuthenticPhotographs
     from trainables.inference.python_images import ImageLike, MaskLike
+    from trainables.inference.user_images import Picture
 
 
 def open(store: StoreLike) -> OpenedStore:
@@ -245,8 +246,12 @@ class StoredTrial:
         network.check_request(mask is not None, text, "mask=(10, 10, 40, 30)", "mask")
         picture = python_images.picture(image)
         if mask is None:
-            measured = self._measured(authentic, false_positive_rate, resize)
+            measured = self._measured(authentic, picture, false_positive_rate, resize)
             return network.detect(picture, false_positive_rate, resize, measured)
+        if authentic is not None:
+            raise SweepError(
+                "authentic=...", "an inpainter has no threshold", "`authentic` for detectors", "leave `authentic` out"
+            )
         hole_hw = python_images.hole(mask, picture)
         return python_images.same_kind(image, network.fill(picture, hole_hw, text, resize).image, hole_hw)
 
@@ -255,27 +260,38 @@ class StoredTrial:
     ) -> AuthenticPhotographs:
         """Scan photographs that are known to be authentic with a detector, for `authentic` of `predict`.
 
-        photographs: a folder, or images as for `predict`. resize: as for `predict`. Raises SweepError for an inpainter,
-        TrialError for an image that cannot be used or is given twice, and for a folder without images.
+        photographs: a folder, or a list of images as for `predict`. resize: as for `predict`. Raises SweepError for an
+        inpainter, TrialError for an image that cannot be used or is given twice, and for a folder without images.
         """
-        from trainables.inference import authentic, python_images
-
         network = self._network
-        network.check_request(False, None, "a trial of task detect", "mask")
-        if isinstance(photographs, (str, Path)):
-            return network.measure(authentic.pictures(Path(photographs)), resize)
-        return network.measure((python_images.picture(image) for image in photographs), resize)
+        if network.trial.task != "detect":
+            raise SweepError(
+                f"trial {self.id} of task {network.trial.task}",
+                "only a detector has a threshold",
+                "a trial of task detect",
+                "sweeps status NAME lists the trials",
+            )
+        return network.measure(photographs, resize)
 
     def _measured(
-        self, given: str | Path | Sequence[ImageLike] | AuthenticPhotographs | None, rate: float, resize: bool
+        self,
+        given: str | Path | Sequence[ImageLike] | AuthenticPhotographs | None,
+        picture: Picture,
+        rate: float,
+        resize: bool,
     ) -> AuthenticPhotographs | None:
-        """The authentic photographs, scanned if they are not yet. TrialError if they do not fit or are too few."""
-        from trainables.inference.authentic import AuthenticPhotographs, check_count
+        """The authentic photographs, scanned if they are not yet.
 
-        if given is None or isinstance(given, AuthenticPhotographs):
+        Raises TrialError, before the scan, if they cannot be used, are too few, or if the picture is one of them.
+        """
+        from trainables.inference import authentic
+
+        if given is None or isinstance(given, authentic.AuthenticPhotographs):
             return given
-        check_count(given, rate)
-        return self.measure_authentic(given, resize=resize)
+        authentic.check_count(given, rate)
+        seen = authentic.digests(authentic.pictures(given))
+        authentic.check_other(picture, seen)
+        return self._network.measure(given, resize, seen)
 
     @cached_property
     def _network(self) -> TrainedNetwork:

@@ -117,8 +117,9 @@ def _apply_size(source: Document, size: str) -> None:
     if not isinstance(block, dict) or not block:
         having = [one for one in sizes.SIZES if one == sizes.FULL or source.value.get(one)]
         why, fix = f"the file has no `{size}:` block", f"add `{size}: {{set: {{epochs: 2}}, seeds: 2}}`"
-        if size == sizes.SMALL and source.value.get("no_small"):
-            why, fix = f"it has no small form, since {source.value['no_small']}", f"--size {having[-1]}"
+        reason = source.value.get("no_small")
+        if size == sizes.SMALL and isinstance(reason, str) and reason.strip():
+            why, fix = f"it has no small form, since {reason.strip()}", f"--size {having[-1]}"
         if size not in sizes.SIZES:
             why, fix = "there is no such size", f"--size {having[-1]}"
         raise SweepError(f"{source.name} --size {size}", why, f"a size that the file has: {', '.join(having)}", fix)

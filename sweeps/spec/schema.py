@@ -9,7 +9,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from sweeps import durations
 from sweeps.spec.arms.arm_names import usable
@@ -392,7 +401,7 @@ class SweepSpec(StrictSpec):
     small: dict[str, Any] = Field(
         {}, description="changes for a run within an hour on two cores, for --size small: {set: {...}, seeds: 8}"
     )
-    no_small: Annotated[str, Field(min_length=1)] | None = Field(
+    no_small: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = Field(
         None,
         description="in place of `small`: why there is no such form, such as: it needs weights that are downloaded",
     )

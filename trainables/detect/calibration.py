@@ -156,7 +156,7 @@ def of_photographs(highest_m: Floats, rate: float = RATE) -> Threshold:
 
 def rank_at(m: int, rate: float) -> int:
     """k, where the threshold for a rate is the k-th highest of m authentic photographs. TrialError if m is too few."""
-    rank = math.floor((m + 1) * rate * _ROUNDING)
+    rank = min(m, math.floor((m + 1) * rate * _ROUNDING))
     if rank < 1:
         needed = math.ceil((1 / rate - 1) / _ROUNDING)
         lowest = math.ceil(1000 / (m + 1)) / 1000

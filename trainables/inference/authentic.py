@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from trainables.detect import calibration
 from trainables.detect.calibration import Threshold
 from trainables.detect.metrics import Floats
 from trainables.errors import TrialError
-from trainables.inference import predict, scanning, user_images
+from trainables.inference import predict, python_images, scanning, user_images
+from trainables.inference.python_images import ImageLike
 from trainables.inference.user_images import Picture
 
 
@@ -29,7 +30,7 @@ class AuthenticPhotographs:
     windows_m: tuple[int, ...]
     """Number of windows of each."""
     digests: frozenset[str]
-    """Of their pixels."""
+    """Of each, by `digest`."""
     resized: bool = False
     """Whether each was resized to one window."""
     trial: str = ""
@@ -69,53 +70,95 @@ class AuthenticPhotographs:
                 "the same `resize` for both",
                 f"measure_authentic(photographs, resize={resize})",
             )
-        if digest(picture) in self.digests:
-            raise TrialError(
-                str(picture.file),
-                "it is one of the authentic photographs that determine the threshold",
-                "photographs in question that are not among the authentic ones",
-                "move it, or its copy, out of the authentic photographs",
-            )
+        check_other(picture, self.digests)
 
 
 def digest(picture: Picture) -> str:
-    """Of the pixels as stored and their orientation."""
-    about = f"{picture.stored.mode} {picture.size} {picture.orientation}".encode()
-    return hashlib.sha256(about + picture.stored.tobytes()).hexdigest()
+    """Of the upright pixels, which are what a detector sees: an image and a copy in another format have the same."""
+    upright = picture.upright()
+    return hashlib.sha256(f"{upright.size}".encode() + upright.tobytes()).hexdigest()
 
 
-def pictures(folder: Path) -> Iterator[Picture]:
-    """The images below a folder. TrialError if it has none, and for one that cannot be read."""
-    return (user_images.read(folder / name) for name in image_files(folder, "authentic photographs"))
-
-
-def check_count(photographs: str | Path | Sequence[Any], rate: float) -> None:
-    """Raise TrialError if a folder, or a sequence of images, has too few for the rate, before they are scanned."""
-    calibration.checked_rate(rate)
-    if isinstance(photographs, (str, Path)):
-        photographs = image_files(Path(photographs), "authentic photographs")
-    calibration.rank_at(len(photographs), rate)
-
-
-def measure(
-    network: nn.Module, config: Mapping[str, Any], pictures: Iterable[Picture], resize: bool = False, trial: str = ""
-) -> AuthenticPhotographs:
-    """Apply a detector to authentic photographs. config: the resolved configuration of `trial`. resize: see `detect`.
-
-    Raises TrialError if one of them is given twice, because the rate would count it as two.
-    """
-    highest, windows, digests = [], [], set[str]()
-    for picture in pictures:
+def digests(pictures: Iterable[Picture]) -> frozenset[str]:
+    """Of authentic photographs. TrialError if one is given twice, because the rate would count it as two."""
+    found: dict[str, tuple[int, Path]] = {}
+    for number, picture in enumerate(pictures, 1):
         mark = digest(picture)
-        if mark in digests:
+        if mark in found:
+            first, file = found[mark]
             raise TrialError(
                 str(picture.file),
-                "an authentic photograph with the same pixels was given before",
+                f"it has the same pixels as {file}: they are authentic photographs {first:,} and {number:,}",
                 "authentic photographs that are different",
                 "remove the copy",
             )
-        digests.add(mark)
+        found[mark] = number, picture.file
+    return frozenset(found)
+
+
+def check_other(picture: Picture, digests: Container[str]) -> None:
+    """Raise TrialError if a photograph in question is one of the authentic ones, of which the digests are given."""
+    if digest(picture) in digests:
+        raise TrialError(
+            str(picture.file),
+            "it is one of the authentic photographs that determine the threshold",
+            "photographs in question that are not among the authentic ones",
+            "move it, or its copy, out of the authentic photographs",
+        )
+
+
+def pictures(photographs: str | Path | Sequence[ImageLike]) -> Iterator[Picture]:
+    """The images below a folder, or of a list, one after the other.
+
+    Raises TrialError for a folder without images, at once, and for an image that cannot be used.
+    """
+    if isinstance(photographs, (str, Path)):
+        folder = Path(photographs)
+        return (user_images.read(folder / name) for name in image_files(folder, "authentic"))
+    _check_list(photographs)
+    return map(python_images.picture, photographs)
+
+
+def check_count(photographs: str | Path | Sequence[ImageLike], rate: float) -> None:
+    """Raise TrialError if a folder, or a list of images, has too few for the rate, before they are read."""
+    calibration.checked_rate(rate)
+    if isinstance(photographs, (str, Path)):
+        calibration.rank_at(len(image_files(Path(photographs), "authentic")), rate)
+    else:
+        _check_list(photographs)
+        calibration.rank_at(len(photographs), rate)
+
+
+def _check_list(photographs: object) -> None:
+    """Raise TrialError for one image or array, whose rows would count as photographs, and for a generator."""
+    if not isinstance(photographs, Sequence):
+        raise TrialError(
+            f"authentic photographs of type {type(photographs).__name__}",
+            "it is neither a folder nor a list",
+            "a folder, or a list of images",
+            "list(...) of several images, or [...] around one",
+        )
+
+
+def measure(
+    network: nn.Module,
+    config: Mapping[str, Any],
+    photographs: str | Path | Sequence[ImageLike],
+    resize: bool = False,
+    trial: str = "",
+    *,
+    seen: frozenset[str] | None = None,
+) -> AuthenticPhotographs:
+    """Apply a detector to authentic photographs. config: the resolved configuration of `trial`. resize: see `detect`.
+
+    seen: their digests, if all have been read before. Otherwise all are read before the first one is scanned, so that
+    an image that cannot be used, or is given twice, is a TrialError before long work.
+    """
+    if seen is None:
+        seen = digests(pictures(photographs))
+    highest, windows = [], []
+    for picture in pictures(photographs):
         scan = scanning.scan(network, config, predict.image_to_scan(config, picture, resize))
         highest.append(float(scan.logit_rc.max()))
         windows.append(scan.windows)
-    return AuthenticPhotographs(np.array(highest, dtype=np.float64), tuple(windows), frozenset(digests), resize, trial)
+    return AuthenticPhotographs(np.array(highest, dtype=np.float64), tuple(windows), seen, resize, trial)

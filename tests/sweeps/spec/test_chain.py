@@ -12,9 +12,11 @@ from PIL import Image
 
 import sweeps
 from sweeps.cli.common import DONE, USER_ERROR
+from sweeps.errors import SweepError
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.sweeps.cli.test_cli import Command, command, is_told
+from trainables.errors import TrialError
 
 __all__ = ["command"]
 
@@ -148,7 +150,16 @@ def _authentic(command: Command, files: Path, inpainter: str, detector: str) -> 
         same = trial.predict(files / "one.png", false_positive_rate=0.2, authentic=one)
         assert (same.threshold, same.label, dict(same.chosen)) == (found["threshold"], found["label"], chosen)
     is_told(command("predict", inpainter, "one.png", "--mask", "1,1,2,2", "--authentic", "known"), "has no threshold")
+    filler = sweeps.open(files / "store")["fills-tiny"].trial(inpainter)
+    with pytest.raises(SweepError, match="an inpainter has no threshold"):
+        filler.predict(files / "one.png", (1, 1, 2, 2), authentic=measured)
+    with pytest.raises(SweepError, match="only a detector has a threshold"):
+        filler.measure_authentic(files / "known")
+    with pytest.raises(TrialError, match="at least 19"):
+        trial.predict(files / "one.png", authentic=measured)
     is_told(command(*given[:3], "--authentic", "nowhere"), "it is not a folder")
+    (files / "known" / "4.png").write_bytes(b"")
+    is_told(command(*given, "--fpr", "0.2"), "4.png", "does not decode")
 
 
 def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:

@@ -219,6 +219,11 @@ def test_a_file_without_a_small_form_says_why(expand: Expand) -> None:
         expand(reason, size=sizes.SMALL)
     assert caught.value.why == "it has no small form, since it needs weights"
     assert caught.value.fix == "--size full"
+    for wrong in ("3", "[a]", "' '"):
+        with pytest.raises(SweepError, match="no_small"):
+            expand(("seeds: 2", f"seeds: 2\nno_small: {wrong}"))
+        with pytest.raises(SweepError, match="the file has no `small:` block"):
+            expand(("seeds: 2", f"seeds: 2\nno_small: {wrong}"), size=sizes.SMALL)
     with pytest.raises(SweepError, match="has a block `small`") as caught:
         expand(("seeds: 2", "seeds: 2\nno_small: it needs weights\nsmall: {seeds: 1}"))
     assert caught.value.given == "small.yaml:12: `no_small`"

@@ -110,6 +110,7 @@ def test_the_threshold_of_authentic_photographs() -> None:
     assert found.origin["origin"] == calibration.PHOTOGRAPHS
     assert "4.88 %" in found.origin["statement"]
     assert calibration.of_photographs(np.zeros(19)).logit > 0, "ties are no false alarms"
+    assert calibration.of_photographs(level, 1 - 1e-12).origin["supported_false_positive_rate"] == 40 / 41
 
 
 @pytest.mark.parametrize(("m", "rate", "says"), [(18, 0.05, "--fpr 0.053"), (0, 0.05, "add 19"), (98, 0.01, "add 1 ")])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.trainables.inference.test_scanning import CONFIG, FindsGrain
@@ -27,7 +28,7 @@ def photograph(seed: int, filled: bool = False, size: tuple[int, int] = (96, 64)
 
 
 def test_the_rate_holds_for_other_photographs_and_fills_are_found() -> None:
-    measured = authentic.measure(NETWORK, CONFIG, map(photograph, range(39)))
+    measured = authentic.measure(NETWORK, CONFIG, [photograph(seed).stored for seed in range(39)])
     assert (len(measured), set(measured.windows_m)) == (39, {15})
 
     def found(picture: user_images.Picture) -> predict.Detection:
@@ -57,7 +58,7 @@ def test_the_rate_holds_for_other_photographs_and_fills_are_found() -> None:
 def test_photographs_that_are_refused(tmp_path: Path) -> None:
     for number in range(3):
         photograph(number).stored.save(tmp_path / f"{number}.png")
-    given = list(authentic.pictures(tmp_path))
+    given = [photograph(number).stored for number in range(3)]
     measured = authentic.measure(NETWORK, CONFIG, given, resize=True)
     assert measured.windows_m == (1, 1, 1)
     with pytest.raises(TrialError, match="is one of the authentic photographs"):
@@ -66,8 +67,16 @@ def test_photographs_that_are_refused(tmp_path: Path) -> None:
         measured.check_fits(photograph(9), resize=False)
     with pytest.raises(TrialError, match="but trial 4f0c is to look at this one"):
         measured.check_fits(photograph(9), resize=True, trial="4f0c")
-    with pytest.raises(TrialError, match="given before"):
-        authentic.measure(NETWORK, CONFIG, [*given, photograph(0)], resize=True)
+    copied = user_images.decode(photograph(1).upright().convert("RGBA"), Path("copy.png"))
+    with pytest.raises(TrialError, match="is one of the authentic photographs"):
+        measured.check_fits(copied, resize=True)
+    unread = torch.nn.Identity()  # fails if it is applied
+    with pytest.raises(TrialError, match=r"same pixels as .*: they are authentic photographs 1 and 4"):
+        authentic.measure(unread, CONFIG, [*given, given[0]], resize=True)
+    for wrong in (given[0], np.zeros((3, 8, 8, 3), np.uint8), iter(given)):
+        for call in (lambda one: authentic.check_count(one, 0.5), lambda one: authentic.measure(unread, CONFIG, one)):
+            with pytest.raises(TrialError, match="it is neither a folder nor a list"):
+                call(wrong)
     for folder in (tmp_path, str(tmp_path), given):
         with pytest.raises(TrialError, match="3 authentic photographs for a false positive rate"):
             authentic.check_count(folder, 0.05)
@@ -76,4 +85,4 @@ def test_photographs_that_are_refused(tmp_path: Path) -> None:
         authentic.check_count(tmp_path / "none", 0.05)
     (tmp_path / "9.png").write_bytes(b"")
     with pytest.raises(TrialError, match="does not decode"):
-        list(authentic.pictures(tmp_path))
+        authentic.measure(unread, CONFIG, tmp_path)
