@@ -159,6 +159,15 @@ def test_validation_images_come_from_the_stored_outputs() -> None:
             calibration.validation(damaged, "outputs")
 
 
+@pytest.mark.parametrize("name", ["logit", "label", "windows", "source"])
+def test_an_array_that_is_too_large_is_not_unpacked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {f"val_{one}": np.zeros(4, np.float32) for one in ("logit", "label", "windows", "source")}
+    stored = packed(**{**arrays, f"val_{name}": np.zeros(1000, np.float32)})
+    monkeypatch.setattr(calibration, "MOST_BYTES", 2000)
+    with pytest.raises(TrialError, match="too large"):
+        calibration.validation(stored, "outputs")
+
+
 def test_without_outputs_and_rates_that_are_refused() -> None:
     assert calibration.without_outputs(None).probability == 0.5
     assert calibration.without_outputs(0.8).probability == pytest.approx(0.8)
