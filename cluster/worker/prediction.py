@@ -195,22 +195,25 @@ def predictions(
         )
     _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image
     NETWORKS.put(key, loaded)
-    known = None if authentic is None else _AuthenticFolder(loaded, authentic, rate, resize)
+    known = None if authentic is None else AuthenticToScan(loaded, authentic, rate, resize)
     names = predict.output_names(list(images))
     given = zip(images, names, strict=True)
     return (_prediction(loaded, file, name, mask, text, resize, rate, known) for file, name in given)
 
 
-class _AuthenticFolder:
-    """A folder of authentic photographs, which are read at once, and scanned for the first image that needs them.
+class AuthenticToScan:
+    """Authentic photographs, which are read at once, and scanned for the first image that needs them.
 
-    So no error about them, or about the only image, comes after the scan of many photographs.
+    So no error about them, or about the only image, comes after the scan of many photographs. photographs: a folder, or
+    a list of images. Raises TrialError if one cannot be used or is given twice, or if they are too few for the rate.
     """
 
-    def __init__(self, loaded: TrainedNetwork, folder: Path, rate: float, resize: bool) -> None:
-        check_count(folder, rate)
-        self._loaded, self._folder, self._resize = loaded, folder, resize
-        self._digests = digests(pictures(folder))
+    def __init__(
+        self, loaded: TrainedNetwork, photographs: str | Path | Sequence[ImageLike], rate: float, resize: bool
+    ) -> None:
+        check_count(photographs, rate)
+        self._loaded, self._photographs, self._resize = loaded, photographs, resize
+        self._digests = digests(pictures(photographs))
 
     def measured_for(self, picture: user_images.Picture) -> AuthenticPhotographs:
         """What the detector says of them. TrialError if the picture in question is one of them."""
@@ -219,7 +222,7 @@ class _AuthenticFolder:
 
     @cached_property
     def _measured(self) -> AuthenticPhotographs:
-        return self._loaded.measure(self._folder, self._resize, self._digests)
+        return self._loaded.measure(self._photographs, self._resize, self._digests)
 
 
 def _prediction(
@@ -230,7 +233,7 @@ def _prediction(
     text: str | None,
     resize: bool,
     rate: float,
-    known: _AuthenticFolder | None,
+    known: AuthenticToScan | None,
 ) -> Prediction:
     try:
         picture = user_images.read(file)

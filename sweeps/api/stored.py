@@ -284,14 +284,12 @@ class StoredTrial:
 
         Raises TrialError, before the scan, if they cannot be used, are too few, or if the picture is one of them.
         """
-        from trainables.inference import authentic
+        from cluster.worker import prediction
+        from trainables.inference.authentic import AuthenticPhotographs
 
-        if given is None or isinstance(given, authentic.AuthenticPhotographs):
+        if given is None or isinstance(given, AuthenticPhotographs):
             return given
-        authentic.check_count(given, rate)
-        seen = authentic.digests(authentic.pictures(given))
-        authentic.check_other(picture, seen)
-        return self._network.measure(given, resize, seen)
+        return prediction.AuthenticToScan(self._network, given, rate, resize).measured_for(picture)
 
     @cached_property
     def _network(self) -> TrainedNetwork:
