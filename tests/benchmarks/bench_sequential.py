@@ -6,7 +6,7 @@ of an outcome. In `skewed` studies, the arms' own part is log-normal (sigma 1), 
 skewness of 2. Without an effect, each verdict is an error; with one, "does not hold" is. Power is the share of claims
 that hold.
 
-The tables of docs/statistics.md come from `--studies 2000` (minutes) and `--adastop-studies 40` (an hour; the last
+The tables of docs/statistics.md come from `--studies 2000` (minutes) and `--adastop-studies 40` (much longer; the last
 table has 100). An effect of 1 is decided at the first possible look where pairs are correlated, so the last table has
 an effect of 0.5 and up to 64 seeds: there the trainings of the rules differ by what pairing saves.
 
@@ -34,6 +34,7 @@ LOOKS = tuple(range(4, 33, 4))
 EFFECTS = {"none": 0.0, "small": 1.0, "large": 3.0}
 WIDE_LOOKS = tuple(range(8, 65, 8))
 WIDE_EFFECT = 0.5
+"""Looks and effect of the last table."""
 Array = np.ndarray[Any, Any]
 
 
