@@ -48,6 +48,8 @@ class Job:
     """The target epoch."""
     label: str
     """The trial's name on the terminal."""
+    missing: tuple[str, ...] = ()
+    """Metrics that the finished trial lacks: its network is measured, not trained."""
 
 
 class ProgressListener(Protocol):
@@ -235,7 +237,7 @@ class TrialQueue:
                 self._waiting.append(job)
 
     def _is_done(self, job: Job) -> bool:
-        return stored_trials.is_finished(self._store, job.trial_id, job.epochs)
+        return stored_trials.is_finished(self._store, job.trial_id, job.epochs, job.missing)
 
     def _is_settled(self, job: Job) -> bool:
         """Whether a search no longer needs a trial: another seed or another driver has settled its suggestion."""

@@ -120,7 +120,7 @@ def _summary(plan: Plan) -> Text:
 def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
     """The trials of a plan, how many the store has, and what the rest costs."""
     out = console()
-    counts = f"{work.cached} done before, {len(work.jobs)} to run"
+    counts = f"{work.done} done before, {len(work.to_train)} to run"
     out.print(
         _summary(work.plan).append(","),
         Text(counts + (f", {len(work.failed)} failed" if work.failed else ""), style="dim"),
@@ -137,11 +137,11 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
         out.print(Text(work.continued))
     for failure in work.failures:
         out.print(Text(f"{failure}; {AFTER_FAILURE}", style="red"))
-    if work.stale:
-        out.print(Text(work.stale, style="yellow"))
+    for remark in filter(None, (work.incomplete, work.stale)):
+        out.print(Text(remark, style="yellow"))
     if work.nothing:
         out.print(Text("nothing to run"))
-    elif estimate is not None:
+    elif estimate is not None and estimate.lines:
         _cost(out, estimate)
 
 
