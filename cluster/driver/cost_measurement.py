@@ -26,7 +26,7 @@ from sweeps.results.cost import (
 )
 from sweeps.results.cost import estimate as estimate_of
 from sweeps.results.cost import speed as speed_of
-from sweeps.spec.schema import Resources
+from sweeps.spec.sections.resources import Resources
 from sweeps.store.base import Store
 from trainables.cpus import usable_cpus
 from trainables.training.session import Machine

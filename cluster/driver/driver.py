@@ -29,7 +29,8 @@ from sweeps.run_options import RunOptions
 from sweeps.search.arm_search import ArmSearch, with_tuned_arms
 from sweeps.search.status import failure_of
 from sweeps.spec.plan import Plan, Schema
-from sweeps.spec.schema import BEST, Resources
+from sweeps.spec.sections.report import BEST
+from sweeps.spec.sections.resources import Resources
 from sweeps.store import layout, record_cache
 from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials

@@ -30,7 +30,7 @@ from cluster.runners import wait_reasons
 from cluster.worker.worker import CRASHED, WorkerOptions, run_trial
 from sweeps import scratch
 from sweeps.results.columns import EPOCH, is_column
-from sweeps.spec.schema import Resources
+from sweeps.spec.sections.resources import Resources
 from trainables.training.session import Row
 
 STATE = "state"
