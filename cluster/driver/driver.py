@@ -16,8 +16,8 @@ from cluster.connection import address as addresses
 from cluster.connection import store_access
 from cluster.driver import arm_choice
 from cluster.driver.early_stopping import EarlyStopping
-from cluster.driver.leases import Leases
-from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
+from cluster.driver.queue.leases import Leases
+from cluster.driver.queue.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
 from cluster.worker import provenance, stale_code
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions

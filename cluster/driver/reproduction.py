@@ -9,7 +9,7 @@ from typing import Any
 from cluster.driver import driver
 from cluster.driver.driver import PendingWork
 from cluster.driver.execution import RunEvents
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from sweeps.results import data_versions
 from sweeps.run_options import RunOptions
 from sweeps.spec.loader import unknown_name_error

@@ -11,7 +11,7 @@ from sweeps.cli.programs.json_document import JsonDocument, JsonOutput, Protocol
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
-    from cluster.driver.trial_queue import Job
+    from cluster.driver.queue.trial_queue import Job
     from sweeps.api import StudyCost
     from sweeps.results.cost import Estimate
     from sweeps.spec.plan import Arm, Plan

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.driver.driver import PendingWork
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from sweeps.cli import console
 from sweeps.errors import SweepError
 from sweeps.results import check_unchanged, cost, progress
