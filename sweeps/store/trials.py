@@ -93,8 +93,9 @@ def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
 def extend(store: Store, attempt: Attempt, before: Json, body: Json) -> bool:
     """Replace a result by one that also has further metrics of the same trained network.
 
-    What the result says of the training stays: its values, facts and provenance. Its pictures and checkpoint are those
-    of the attempt that measured. Returns False if the attempt is superseded.
+    What the result says of the training stays: its values, facts and provenance. Its pictures and the values of its
+    images are those of the attempt that measured, if that has all of them: one of several processes has not. Returns
+    False if the attempt is superseded.
 
     before: the result. body: as for `finish`.
     """
@@ -103,11 +104,11 @@ def extend(store: Store, attempt: Attempt, before: Json, body: Json) -> bool:
     history, known = body["history"], before["history"]
     new = {name: values for name, values in history.items() if name not in known}
     measured = {"columns": sorted(new), "attempt": attempt.name, "at": body["ended_at"]}
+    files = {"attempt": attempt.name, "files": body["files"]}
     result = {
         **before,
-        "attempt": attempt.name,
+        **(files if before.get("files", {}).keys() <= body["files"].keys() else {}),
         "history": known | new,
-        "files": body["files"],
         "extra": list(dict.fromkeys([*before.get("extra", ()), *body["extra"]])),
         "measured": [*before.get("measured", ()), {**measured, "provenance": body["provenance"]}],
     }

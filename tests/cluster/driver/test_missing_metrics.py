@@ -161,6 +161,23 @@ def test_a_metric_that_cannot_be_computed_is_measured_once(planned: Planned, sto
     assert driver.work_left(plan, store, schema).nothing
 
 
+def test_values_of_images_are_kept_if_the_attempt_that_measures_has_none(
+    planned: Planned, store: Store, data_root: Path
+) -> None:
+    """As an attempt of several processes, each of which sees a part of the images."""
+    plan = planned("arms=[]")
+    run(plan, store, data_root)
+    values = values_of_images(plan, store)
+    ((trial, _),) = plan.runs()
+    before = stored_trials.read_result(store, trial.id, trial.epochs)
+    assert before is not None
+    history = {**before["history"], "test/sharpness": [None, None, 0.5]}
+    body = {**before, "history": history, "extra": ["sharpness"], "files": {}, "ended_at": 1.0}
+    assert stored_trials.extend(store, claimed(store, trial.id), before, body)
+    assert values_of_images(plan, store) == values != {}
+    assert histories(plan, store)["base · seed 0 to 3"][-1]["test/sharpness"] == 0.5
+
+
 def claimed(store: Store, trial_id: str) -> attempts.Attempt:
     after = max(attempts.attempt_numbers(store, trial_id))
     attempt = attempts.claim(store, trial_id, after, {"claimed_at": 0.0})
