@@ -72,7 +72,7 @@ def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Js
         seeds_note(plan),
         _damage(copied.damaged),
         older_code(copied, plans),
-        missing_metrics.note(copied, plan, done),
+        *missing_metrics.notes(copied, plan, done),
         *mixed_data(copied, results.values()),
         *leaks_note(copied, name, [trial for trial, _ in results]),
     ]

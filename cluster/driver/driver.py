@@ -23,7 +23,7 @@ from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
 from sweeps.errors import StorageError, SweepError, Terminated
 from sweeps.protocols import section as protocols
-from sweeps.results import missing_metrics, progress
+from sweeps.results import missing_metrics, progress, untested_epochs
 from sweeps.results.columns import describe
 from sweeps.run_options import RunOptions
 from sweeps.search.arm_search import ArmSearch, with_tuned_arms
@@ -75,6 +75,9 @@ class PendingWork:
     lost: tuple[tuple[str, ...], ...] = ()
     """The missing metrics of each finished trial that cannot be measured, since the store lacks its network."""
 
+    untested: str = ""
+    """A sentence on finished trials without test values at epochs that the report asks for; empty if there are none."""
+
     @property
     def to_train(self) -> list[Job]:
         """Trials to run."""
@@ -92,9 +95,9 @@ class PendingWork:
 
     @property
     def incomplete(self) -> str:
-        """Sentences on finished trials that lack metrics; empty if there are none."""
+        """Sentences on finished trials that lack metrics or tests; empty if there are none."""
         measured = missing_metrics.sentence([job.missing for job in self.to_measure], MEASURED)
-        return " ".join(filter(None, [measured, missing_metrics.sentence(self.lost, TRAIN_AGAIN)]))
+        return " ".join(filter(None, [measured, missing_metrics.sentence(self.lost, TRAIN_AGAIN), self.untested]))
 
     @property
     def nothing(self) -> bool:
@@ -125,6 +128,7 @@ def work_left(
         pending,
         failures=tuple(filter(None, failures)),
         lost=left.lost,
+        untested=left.untested,
     )
 
 
@@ -150,6 +154,7 @@ class _Left(NamedTuple):
     cached: int
     failed: list[Job]
     lost: tuple[tuple[str, ...], ...]
+    untested: str
 
 
 def _left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> _Left:
@@ -164,11 +169,13 @@ def _left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> _Left:
             done[trial.id, trial.epochs] = label
         else:
             (failed if state == "failed" and not retry else jobs).append(Job(trial.id, trial.epochs, label))
-    found = missing_metrics.of_trials(copied, done, missing_metrics.asked(plan.sweep.spec.report.extra))
+    report = plan.sweep.spec.report
+    found = missing_metrics.of_trials(copied, done, missing_metrics.asked(report.extra))
     able = missing_metrics.measurable(copied, found)
     jobs += [Job(*trial, done[trial], names) for trial, names in found.items() if trial in able]
     lost = tuple(names for trial, names in found.items() if trial not in able)
-    return _Left(jobs, len(runs) - len(jobs) - len(failed), failed, lost)
+    untested = untested_epochs.sentence(copied, done, report.test_epochs, report.at)
+    return _Left(jobs, len(runs) - len(jobs) - len(failed), failed, lost, untested)
 
 
 def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     notes = (
         *protocol_results.notes(stored_plans.protocol(stored), ()),
         older_code(copied, stored_plans.read_plans(store, name)),
-        missing_metrics.note(copied, stored, _finished(stored, states)),
+        *missing_metrics.notes(copied, stored, _finished(stored, states)),
         stale_code.find(copied, stored).sentence,
         *data_versions.mixed_data_of(copied, stored),
         *leaks_note(copied, name, [trial for trial, of_trial in states.items() if of_trial.state == "done"]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from sweeps.results import untested_epochs
 from sweeps.results.columns import DETECTION_EXTRA, EXTRA
 from sweeps.store import layout, listing, trials
 from sweeps.store.base import Store
@@ -31,10 +32,14 @@ def of_trials(
     return {trial: lacks for trial, lacks in found.items() if lacks}
 
 
-def note(copied: CachedStore, plan: layout.Json, finished: Iterable[tuple[str, int]]) -> str:
-    """A sentence on those of a stored plan's finished trials, given as (id, target epoch), that lack metrics."""
-    found = of_trials(copied, finished, asked(plan["report"].get("extra", ())))
-    return sentence(found.values(), f"`sweeps resume {plan['name']}` measures the trained networks")
+def notes(copied: CachedStore, plan: layout.Json, finished: Collection[tuple[str, int]]) -> tuple[str, ...]:
+    """Sentences on a stored plan's finished trials, given as (id, target epoch), that lack metrics or tests."""
+    report = plan["report"]
+    found = of_trials(copied, finished, asked(report.get("extra", ())))
+    return (
+        sentence(found.values(), f"`sweeps resume {plan['name']}` measures the trained networks"),
+        untested_epochs.sentence(copied, finished, report.get("test_epochs", ()), report["at"]),
+    )
 
 
 def measurable(store: Store, finished: Collection[tuple[str, int]]) -> set[tuple[str, int]]:

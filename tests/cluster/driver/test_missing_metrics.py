@@ -270,6 +270,20 @@ def test_status_and_report_say_what_is_missing(planned: Planned, store: Store, d
     assert plans.newest_plan(store, "small")
 
 
+def test_epochs_that_were_not_tested_are_told(planned: Planned, store: Store, data_root: Path) -> None:
+    """A trial is tested while it trains: an epoch that is over cannot be tested later."""
+    run(planned(), store, data_root)
+    assert not driver.work_left(planned(), store, schema).incomplete
+    plan = planned("report.test_epochs=[1, 2]")
+    work = driver.work_left(plan, store, schema)
+    assert work.nothing
+    driver.write(plan, store, ())
+    sentence = "2 finished trials were not tested at every epoch of `report.test_epochs`"
+    assert work.incomplete.startswith(sentence)
+    for notes in (api.status(store, "small").notes, studies.read(store, "small").notes):
+        assert sum(sentence in note for note in notes) == 1
+
+
 def test_on_ray(planned: Planned, store: Store, data_root: Path, ray_address: str) -> None:
     run(planned(), store, data_root)
     old = histories(planned(), store)
