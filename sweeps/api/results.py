@@ -220,8 +220,8 @@ def _strips(
     from trainables.training.session import Machine
 
     trial, epochs = study.arm(arm).trials[seed]
-    saved = checkpoints.latest_checkpoint(store, trial, epochs) if study.arm(arm).trains else None
-    if study.arm(arm).trains and (saved is None or saved.epoch != epochs):
+    saved = checkpoints.latest_checkpoint(store, trial, epochs, epochs) if study.arm(arm).trains else None
+    if study.arm(arm).trains and saved is None:
         return f"the store has no checkpoint of trial {trial} at epoch {epochs}"
     body = stored_trials.read_trial(store, trial)
     config = {**body["config"], "epochs": epochs, "seed": body["seed"]}

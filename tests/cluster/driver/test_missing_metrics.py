@@ -256,6 +256,33 @@ def test_a_damaged_network_is_an_error_and_not_trained_again(planned: Planned, s
     assert histories(before, store) == old
 
 
+def test_a_longer_sweep_goes_on_from_its_own_checkpoint_after_a_measurement(
+    planned: Planned, store: Store, data_root: Path
+) -> None:
+    run(planned("arms=[]"), store, data_root, checkpoint_every_s=0)
+    longer = planned("arms=[]", "epochs=5")
+    ((trial, _),) = longer.runs()
+    run(longer, store, data_root, checkpoint_every_s=0)
+    last = [key for key in store.keys(f"trials/{trial.id}/checkpoint/") if "/5/" in key]
+    store.delete([layout.result_key(trial.id, 5), *last])  # as if it had been stopped after epoch 4
+    run(planned("arms=[]", SHARP), store, data_root, checkpoint_every_s=0)
+    assert checkpoints.checkpoints(store, trial.id)[-1][1] == 4
+    assert checkpoints.collect(store, trial.id)
+    assert [epoch for _, epoch in checkpoints.checkpoints(store, trial.id)] == [3], "the network of the result"
+
+
+def test_the_network_of_the_result_is_measured_though_a_shorter_sweep_ran_later(
+    planned: Planned, store: Store, data_root: Path
+) -> None:
+    run(planned("arms=[]"), store, data_root, checkpoint_every_s=0)
+    run(planned("arms=[]", "epochs=2"), store, data_root, checkpoint_every_s=0)
+    plan = planned("arms=[]", SHARP)
+    watched = run(plan, store, data_root)
+    assert [state for state, _ in watched.events] == ["started", "done"]
+    (result,) = results(plan, store).values()
+    assert "test/sharpness" in result["history"]
+
+
 def test_status_and_report_say_what_is_missing(planned: Planned, store: Store, data_root: Path) -> None:
     run(planned(), store, data_root)
     plan = planned(SHARP)
