@@ -13,6 +13,7 @@ from cluster.driver import driver
 from cluster.driver.execution import NoEvents, execute_plan
 from cluster.worker import store_session
 from sweeps import api
+from sweeps.cli import console
 from sweeps.results.columns import same_numbers
 from sweeps.run_options import RunOptions
 from sweeps.spec.plan import Plan
@@ -234,9 +235,23 @@ def test_a_trial_whose_network_is_not_there_is_told_and_not_trained(
     left = driver.work_left(plan, store, schema)
     assert left.nothing
     assert left.incomplete.startswith("1 finished trial")
+    for notes in (api.status(store, "small").notes, studies.read(store, "small").notes):
+        (note,) = (note for note in notes if "lack" in note)
+        assert note == left.incomplete, "no command is said to measure it"
 
 
-def test_a_damaged_network_is_an_error_and_not_trained_again(planned: Planned, store: Store, data_root: Path) -> None:
+def test_chosen_arms_are_measured_and_all_finished_trials_count_as_done(
+    planned: Planned, store: Store, data_root: Path
+) -> None:
+    run(planned(), store, data_root)
+    work = driver.narrowed(driver.work_left(planned(SHARP), store, schema), RunOptions(arms=("blind",)))
+    assert [job.label.split(" ")[0] for job in work.to_measure] == ["blind"]
+    assert (work.done, work.left_out) == (3, 0)
+
+
+def test_a_damaged_network_is_an_error_and_not_trained_again(
+    planned: Planned, store: Store, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = planned("arms=[]")
     run(before, store, data_root, checkpoint_every_s=0)
     old = histories(before, store)
@@ -253,6 +268,11 @@ def test_a_damaged_network_is_an_error_and_not_trained_again(planned: Planned, s
     end = layout.get_intact(store, newest.end_key)
     assert end is not None
     assert "its checkpoint of the last epoch, 3, is missing or damaged" in end["error"]["message"]
+    state = api.status(store, "small").trials[trial.id]
+    assert (state.state, state.error) == ("done", end["error"]), "status says why"
+    newest_plan = plans.require_plan(store, "small")
+    console.outcome(newest_plan, store, store.uri, [trial.id])
+    assert f"{trial.id} failed:" in capsys.readouterr().out, "so does the end of a run"
     assert histories(before, store) == old
 
 
