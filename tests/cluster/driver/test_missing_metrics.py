@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis import studies
-from cluster.driver import driver
+from cluster.driver import driver, reproduction
 from cluster.driver.execution import NoEvents, execute_plan
 from cluster.worker import store_session
 from sweeps import api
@@ -148,6 +148,22 @@ def test_two_sweeps_that_ask_for_different_metrics_share_a_trial(
     (result,) = results(plan, store).values()
     assert {f"test/{name}" for name in both} <= set(result["history"])
     assert result["extra"] == list(both)
+
+
+def test_reproducing_a_sweep_does_not_compare_what_another_one_has_measured(
+    planned: Planned, store: Store, tmp_path: Path, data_root: Path
+) -> None:
+    before, plan = planned("arms=[]"), planned("arms=[]", SHARP)
+    run(before, store, data_root)
+    jobs = reproduction.finished_trials(before.to_json([]), store, None, None)
+    run(plan, store, data_root)
+    options = RunOptions(address=driver.IN_PROCESS, data=data_root)
+    for sweep, compared in ((before, False), (plan, True)):
+        target = type(store)(tmp_path / f"again {compared}")
+        (again,) = reproduction.run_again(sweep, jobs, store, target, options, NoEvents())
+        assert again.after is not None
+        assert again.before.keys() == again.after.keys()
+        assert ("test/sharpness" in again.before) == compared
 
 
 def test_a_metric_that_cannot_be_computed_is_measured_once(planned: Planned, store: Store, data_root: Path) -> None:
