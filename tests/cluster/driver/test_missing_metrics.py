@@ -14,6 +14,7 @@ from cluster.driver.execution import NoEvents, execute_plan
 from cluster.worker import store_session
 from sweeps import api
 from sweeps.cli import console
+from sweeps.cli.main import main
 from sweeps.results.columns import same_numbers
 from sweeps.run_options import RunOptions
 from sweeps.spec.plan import Plan
@@ -319,7 +320,9 @@ def test_the_network_of_the_result_is_measured_though_a_shorter_sweep_ran_later(
     assert "test/sharpness" in result["history"]
 
 
-def test_status_and_report_say_what_is_missing(planned: Planned, store: Store, data_root: Path) -> None:
+def test_status_and_report_say_what_is_missing_and_show_what_was_measured(
+    planned: Planned, store: Store, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(planned(), store, data_root)
     plan = planned(SHARP)
     driver.write(plan, store, ())
@@ -331,6 +334,10 @@ def test_status_and_report_say_what_is_missing(planned: Planned, store: Store, d
     table = studies.read(store, "small")
     assert table.values("blind", "test/sharpness").keys() == {0}
     assert plans.newest_plan(store, "small")
+    trial = next(trial for trial, label in plan.runs() if label.startswith("blind"))
+    capsys.readouterr()
+    assert main(["show", trial.id, "--store", store.uri]) == 0
+    assert "test/sharpness: measured later, by attempt 0002-" in capsys.readouterr().out
 
 
 def test_epochs_that_were_not_tested_are_told(planned: Planned, store: Store, data_root: Path) -> None:
