@@ -21,6 +21,7 @@ from sweeps.spec.plan import Plan
 from sweeps.store import attempts, checkpoints, layout, plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster.small import Planned, Watched, histories, run
 from trainables import schema
 
@@ -56,7 +57,7 @@ def results(plan: Plan, store: Store) -> dict[str, Any]:
 
 def values_of_images(plan: Plan, store: Store) -> dict[str, bytes]:
     """The files of values that the results name, by label and name; all of them must be there."""
-    found = {}
+    found: dict[str, bytes] = {}
     for trial, label in plan.runs():
         result = stored_trials.read_result(store, trial.id, trial.epochs)
         assert result is not None
@@ -114,7 +115,7 @@ def test_fills_are_measured_as_if_the_metric_had_been_asked_for_at_first(
     assert driver.work_left(before, store, schema).nothing, "the other sweep lacks nothing"
 
     request.getfixturevalue("monkeypatch").undo()
-    at_once = type(store)(tmp_path / "at once")
+    at_once = FolderStore(tmp_path / "at once")
     run(plan, at_once, data_root, checkpoint_every_s=0)
     assert histories(plan, at_once) == new
     assert values_of_images(plan, at_once) == old_values
@@ -133,7 +134,7 @@ def test_detectors_are_measured_as_if_the_metrics_had_been_asked_for_at_first(
     assert without(new, *added) == old
     assert all(set(added) <= set(rows[-1]) for rows in new.values())
 
-    at_once = type(store)(tmp_path / "at once")
+    at_once = FolderStore(tmp_path / "at once")
     execute(plan, at_once, data_root)
     assert histories(plan, at_once) == new
     assert values_of_images(plan, at_once) == values_of_images(plan, store), "with the values of each image"
@@ -160,7 +161,7 @@ def test_reproducing_a_sweep_does_not_compare_what_another_one_has_measured(
     run(plan, store, data_root)
     options = RunOptions(address=driver.IN_PROCESS, data=data_root)
     for sweep, compared in ((before, False), (plan, True)):
-        target = type(store)(tmp_path / f"again {compared}")
+        target = FolderStore(tmp_path / f"again {compared}")
         (again,) = reproduction.run_again(sweep, jobs, store, target, options, NoEvents())
         assert again.after is not None
         assert again.before.keys() == again.after.keys()
