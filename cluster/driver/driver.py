@@ -44,7 +44,6 @@ IN_PROCESS = addresses.IN_PROCESS
 LOOK_EVERY_S = 5.0
 """Seconds between two looks for stop requests while not all trials train; the heartbeats of those that do look too."""
 MEASURED = "a run measures the trained networks, without training"
-TRAIN_AGAIN = "the store does not have the networks: `sweeps run FILE --fresh --arms NAMES` trains again"
 _INTERRUPTS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 """Signals that stop a run, and what it raises when it has stopped."""
 
@@ -58,7 +57,7 @@ class PendingWork:
     jobs: list[Job]
     """Trials to run, and finished ones to measure."""
     cached: int
-    """Number of trials that were finished before and lack nothing."""
+    """Number of trials that were finished before and are not measured."""
     failed: list[Job]
     """Trials that failed before; they run again only with `retry`."""
     searches: list[ArmSearch]
@@ -97,7 +96,8 @@ class PendingWork:
     def incomplete(self) -> str:
         """Sentences on finished trials that lack metrics or tests; empty if there are none."""
         measured = missing_metrics.sentence([job.missing for job in self.to_measure], MEASURED)
-        return " ".join(filter(None, [measured, missing_metrics.sentence(self.lost, TRAIN_AGAIN), self.untested]))
+        lost = missing_metrics.sentence(self.lost, missing_metrics.TRAIN_AGAIN)
+        return " ".join(filter(None, [measured, lost, self.untested]))
 
     @property
     def nothing(self) -> bool:
@@ -141,9 +141,10 @@ def narrowed(work: PendingWork, options: RunOptions) -> PendingWork:
     return replace(
         work,
         jobs=jobs,
+        cached=work.cached + len(work.to_measure) - sum(bool(job.missing) for job in jobs),
         failed=failed,
         searches=[tuning for tuning in work.searches if arm_choice.searches(work.plan, options, tuning.arm)],
-        left_out=len(work.jobs) - len(jobs),
+        left_out=len(work.to_train) - sum(not job.missing for job in jobs),
     )
 
 

@@ -80,8 +80,9 @@ class StoreSession:
     def restore(self) -> Restored | None:
         if self._attempt.number == 1 and self.result is None:
             return None  # there was no attempt that could have saved a checkpoint
-        latest = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
-        if self.result is not None and (latest is None or latest.epoch < self.goal.epochs):
+        first = 0 if self.result is None else self.goal.epochs  # only the network of the result is measured
+        latest = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs, first)
+        if self.result is not None and latest is None:
             raise TrialError(
                 f"trial {self._attempt.trial_id!r}, a metric of which is missing",
                 f"its checkpoint of the last epoch, {self.goal.epochs}, is missing or damaged",
@@ -124,6 +125,8 @@ class StoreSession:
         return not self._uploads.busy and self._asked_at - self._saved_at >= pause_s
 
     def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        if self.result is not None:
+            return  # the store has this network; a sweep with more epochs would go on from the newer copy
         self._making_s = self.clock() - self._asked_at
         self._uploads.wait()  # at most one checkpoint is being written
         size = sum(map(len, files.values())) / 1e6

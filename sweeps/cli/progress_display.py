@@ -62,7 +62,8 @@ class RunDisplay:
 
     def finished(self, result: RunResult, store: Store) -> None:
         if not self.quiet:
-            console.outcome(result.stored, store, self._store)
+            unmeasured = [job.trial_id for job in result.left.to_measure]
+            console.outcome(result.stored, store, self._store, unmeasured)
 
 
 @dataclass

@@ -5,14 +5,18 @@ A run measures them with the trained network, from the checkpoint of the last ep
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from sweeps.results import untested_epochs
+from sweeps.results import progress, untested_epochs
 from sweeps.results.columns import DETECTION_EXTRA, EXTRA
 from sweeps.store import layout, listing, trials
 from sweeps.store.base import Store
 from sweeps.store.record_cache import CachedStore
+
+TRAIN_AGAIN = "the store does not have the networks: `sweeps run FILE --fresh --arms NAMES` trains again"
+"""What to do about metrics of networks that cannot be measured."""
 
 
 def asked(extra: Iterable[Any]) -> tuple[str, ...]:
@@ -36,10 +40,24 @@ def notes(copied: CachedStore, plan: layout.Json, finished: Collection[tuple[str
     """Sentences on a stored plan's finished trials, given as (id, target epoch), that lack metrics or tests."""
     report = plan["report"]
     found = of_trials(copied, finished, asked(report.get("extra", ())))
+    able = measurable(copied, found)
+    measured = f"`sweeps resume {plan['name']}` measures the trained networks"
     return (
-        sentence(found.values(), f"`sweeps resume {plan['name']}` measures the trained networks"),
+        sentence([names for trial, names in found.items() if trial in able], measured),
+        sentence([names for trial, names in found.items() if trial not in able], TRAIN_AGAIN),
         untested_epochs.sentence(copied, finished, report.get("test_epochs", ()), report["at"]),
     )
+
+
+def with_errors(
+    store: Store, states: Mapping[str, progress.TrialState], unmeasured: Iterable[str]
+) -> dict[str, progress.TrialState]:
+    """The states of trials by id, with the errors of those that a run could not measure.
+
+    unmeasured: finished trials that lack metrics.
+    """
+    errors = progress.newest_errors(store, unmeasured)
+    return {trial: replace(state, error=errors.get(trial, state.error)) for trial, state in states.items()}
 
 
 def measurable(store: Store, finished: Collection[tuple[str, int]]) -> set[tuple[str, int]]:

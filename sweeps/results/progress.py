@@ -38,7 +38,7 @@ class TrialState:
     epoch: int | None = None
     """The last epoch known to have ended; None before the first."""
     error: dict[str, Any] | None = None
-    """Of a failed trial: `type`, `message`, `traceback`."""
+    """Of a failed trial, or a finished one that could not be measured: `type`, `message`, `traceback`."""
     attempt: str | None = None
     """Name of the newest attempt; None if there is none or the trial is done (then the result names it)."""
     record: dict[str, Any] = field(default_factory=dict)
@@ -109,6 +109,12 @@ def states_of(
         else TrialState("done", epoch=many[-1], reached=many)
         for trial, many in wanted.items()
     }
+
+
+def newest_errors(store: Store, trials: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The errors of the trials whose newest attempt failed, by id."""
+    states = _unfinished(store, trials, time.time())
+    return {trial: state.error for trial, state in states.items() if state.error}
 
 
 def _with_results(state: TrialState, reached: tuple[int, ...], damaged: tuple[int, ...]) -> TrialState:

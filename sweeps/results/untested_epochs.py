@@ -32,10 +32,10 @@ def sentence(copied: CachedStore, finished: Iterable[tuple[str, int]], test_epoc
     count = sum(not _tested(history, {*test_epochs, *_best_epoch(history, column)}) for history in histories)
     if not count:
         return ""
-    trials = "1 finished trial was" if count == 1 else f"{count} finished trials were"
+    trials, when = ("1 finished trial was", "it was") if count == 1 else (f"{count} finished trials were", "they were")
     return (
-        f"{trials} not tested at every epoch of `report.test_epochs` and `report.at`, which had other values when it "
-        "was trained: `sweeps run FILE --fresh --arms NAMES` trains again."
+        f"{trials} not tested at every epoch of `report.test_epochs` and `report.at`, which had other values when "
+        f"{when} trained: `sweeps run FILE --fresh --arms NAMES` trains again."
     )
 
 

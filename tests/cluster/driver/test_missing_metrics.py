@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 
 from analysis import studies
-from cluster.driver import driver
+from cluster.driver import driver, reproduction
 from cluster.driver.execution import NoEvents, execute_plan
 from cluster.worker import store_session
 from sweeps import api
+from sweeps.cli import console
+from sweeps.cli.main import main
 from sweeps.results.columns import same_numbers
 from sweeps.run_options import RunOptions
 from sweeps.spec.plan import Plan
 from sweeps.store import attempts, checkpoints, layout, plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster.small import Planned, Watched, histories, run
 from trainables import schema
 
@@ -54,7 +57,7 @@ def results(plan: Plan, store: Store) -> dict[str, Any]:
 
 def values_of_images(plan: Plan, store: Store) -> dict[str, bytes]:
     """The files of values that the results name, by label and name; all of them must be there."""
-    found = {}
+    found: dict[str, bytes] = {}
     for trial, label in plan.runs():
         result = stored_trials.read_result(store, trial.id, trial.epochs)
         assert result is not None
@@ -112,7 +115,7 @@ def test_fills_are_measured_as_if_the_metric_had_been_asked_for_at_first(
     assert driver.work_left(before, store, schema).nothing, "the other sweep lacks nothing"
 
     request.getfixturevalue("monkeypatch").undo()
-    at_once = type(store)(tmp_path / "at once")
+    at_once = FolderStore(tmp_path / "at once")
     run(plan, at_once, data_root, checkpoint_every_s=0)
     assert histories(plan, at_once) == new
     assert values_of_images(plan, at_once) == old_values
@@ -131,7 +134,7 @@ def test_detectors_are_measured_as_if_the_metrics_had_been_asked_for_at_first(
     assert without(new, *added) == old
     assert all(set(added) <= set(rows[-1]) for rows in new.values())
 
-    at_once = type(store)(tmp_path / "at once")
+    at_once = FolderStore(tmp_path / "at once")
     execute(plan, at_once, data_root)
     assert histories(plan, at_once) == new
     assert values_of_images(plan, at_once) == values_of_images(plan, store), "with the values of each image"
@@ -147,6 +150,22 @@ def test_two_sweeps_that_ask_for_different_metrics_share_a_trial(
     (result,) = results(plan, store).values()
     assert {f"test/{name}" for name in both} <= set(result["history"])
     assert result["extra"] == list(both)
+
+
+def test_reproducing_a_sweep_does_not_compare_what_another_one_has_measured(
+    planned: Planned, store: Store, tmp_path: Path, data_root: Path
+) -> None:
+    before, plan = planned("arms=[]"), planned("arms=[]", SHARP)
+    run(before, store, data_root)
+    jobs = reproduction.finished_trials(before.to_json([]), store, None, None)
+    run(plan, store, data_root)
+    options = RunOptions(address=driver.IN_PROCESS, data=data_root)
+    for sweep, compared in ((before, False), (plan, True)):
+        target = FolderStore(tmp_path / f"again {compared}")
+        (again,) = reproduction.run_again(sweep, jobs, store, target, options, NoEvents())
+        assert again.after is not None
+        assert again.before.keys() == again.after.keys()
+        assert ("test/sharpness" in again.before) == compared
 
 
 def test_a_metric_that_cannot_be_computed_is_measured_once(planned: Planned, store: Store, data_root: Path) -> None:
@@ -234,9 +253,23 @@ def test_a_trial_whose_network_is_not_there_is_told_and_not_trained(
     left = driver.work_left(plan, store, schema)
     assert left.nothing
     assert left.incomplete.startswith("1 finished trial")
+    for notes in (api.status(store, "small").notes, studies.read(store, "small").notes):
+        (note,) = (note for note in notes if "lack" in note)
+        assert note == left.incomplete, "no command is said to measure it"
 
 
-def test_a_damaged_network_is_an_error_and_not_trained_again(planned: Planned, store: Store, data_root: Path) -> None:
+def test_chosen_arms_are_measured_and_all_finished_trials_count_as_done(
+    planned: Planned, store: Store, data_root: Path
+) -> None:
+    run(planned(), store, data_root)
+    work = driver.narrowed(driver.work_left(planned(SHARP), store, schema), RunOptions(arms=("blind",)))
+    assert [job.label.split(" ")[0] for job in work.to_measure] == ["blind"]
+    assert (work.done, work.left_out) == (3, 0)
+
+
+def test_a_damaged_network_is_an_error_and_not_trained_again(
+    planned: Planned, store: Store, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = planned("arms=[]")
     run(before, store, data_root, checkpoint_every_s=0)
     old = histories(before, store)
@@ -253,10 +286,44 @@ def test_a_damaged_network_is_an_error_and_not_trained_again(planned: Planned, s
     end = layout.get_intact(store, newest.end_key)
     assert end is not None
     assert "its checkpoint of the last epoch, 3, is missing or damaged" in end["error"]["message"]
+    state = api.status(store, "small").trials[trial.id]
+    assert (state.state, state.error) == ("done", end["error"]), "status says why"
+    newest_plan = plans.require_plan(store, "small")
+    console.outcome(newest_plan, store, store.uri, [trial.id])
+    assert f"{trial.id} failed:" in capsys.readouterr().out, "so does the end of a run"
     assert histories(before, store) == old
 
 
-def test_status_and_report_say_what_is_missing(planned: Planned, store: Store, data_root: Path) -> None:
+def test_a_longer_sweep_goes_on_from_its_own_checkpoint_after_a_measurement(
+    planned: Planned, store: Store, data_root: Path
+) -> None:
+    run(planned("arms=[]"), store, data_root, checkpoint_every_s=0)
+    longer = planned("arms=[]", "epochs=5")
+    ((trial, _),) = longer.runs()
+    run(longer, store, data_root, checkpoint_every_s=0)
+    last = [key for key in store.keys(f"trials/{trial.id}/checkpoint/") if "/5/" in key]
+    store.delete([layout.result_key(trial.id, 5), *last])  # as if it had been stopped after epoch 4
+    run(planned("arms=[]", SHARP), store, data_root, checkpoint_every_s=0)
+    assert checkpoints.checkpoints(store, trial.id)[-1][1] == 4
+    assert checkpoints.collect(store, trial.id)
+    assert [epoch for _, epoch in checkpoints.checkpoints(store, trial.id)] == [3], "the network of the result"
+
+
+def test_the_network_of_the_result_is_measured_though_a_shorter_sweep_ran_later(
+    planned: Planned, store: Store, data_root: Path
+) -> None:
+    run(planned("arms=[]"), store, data_root, checkpoint_every_s=0)
+    run(planned("arms=[]", "epochs=2"), store, data_root, checkpoint_every_s=0)
+    plan = planned("arms=[]", SHARP)
+    watched = run(plan, store, data_root)
+    assert [state for state, _ in watched.events] == ["started", "done"]
+    (result,) = results(plan, store).values()
+    assert "test/sharpness" in result["history"]
+
+
+def test_status_and_report_say_what_is_missing_and_show_what_was_measured(
+    planned: Planned, store: Store, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(planned(), store, data_root)
     plan = planned(SHARP)
     driver.write(plan, store, ())
@@ -268,6 +335,10 @@ def test_status_and_report_say_what_is_missing(planned: Planned, store: Store, d
     table = studies.read(store, "small")
     assert table.values("blind", "test/sharpness").keys() == {0}
     assert plans.newest_plan(store, "small")
+    trial = next(trial for trial, label in plan.runs() if label.startswith("blind"))
+    capsys.readouterr()
+    assert main(["show", trial.id, "--store", store.uri]) == 0
+    assert "test/sharpness: measured later, by attempt 0002-" in capsys.readouterr().out
 
 
 def test_epochs_that_were_not_tested_are_told(planned: Planned, store: Store, data_root: Path) -> None:
