@@ -204,7 +204,8 @@ def _run_trial(
     except BaseException:  # the runner ends this thread (SystemExit)
         run_briefly(lambda: _ended(store, attempt, log, STOPPED))
         raise
-    _ended(store, attempt, log, state, error)
+    unmeasured = state == FAILED and session.result is not None
+    _ended(store, attempt, log, stored_attempts.UNMEASURED if unmeasured else state, error)
     if failure is not None:
         raise failure
     return state

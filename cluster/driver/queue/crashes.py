@@ -41,7 +41,7 @@ class Crashes:
         attempt = stored_attempts.newest_attempt(self._store, trial_id)
         begun = attempt is not None and attempt.number > after
         end = layout.get_intact(self._store, attempt.end_key) if attempt is not None and begun else None
-        if end is not None and end["state"] == FAILED:
+        if end is not None and end["state"] in (FAILED, stored_attempts.UNMEASURED):
             return FAILED
         self._deaths[trial_id, begun] += 1
         if not self._too_often(trial_id, begun):

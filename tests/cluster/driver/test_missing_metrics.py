@@ -292,6 +292,8 @@ def test_a_damaged_network_is_an_error_and_not_trained_again(
     console.outcome(newest_plan, store, store.uri, [trial.id])
     assert f"{trial.id} failed:" in capsys.readouterr().out, "so does the end of a run"
     assert histories(before, store) == old
+    longer = driver.work_left(planned("arms=[]", "base.epochs=4"), store, schema)
+    assert (len(longer.to_train), longer.failed) == (1, []), "the trial itself has not failed"
 
 
 def test_a_longer_sweep_goes_on_from_its_own_checkpoint_after_a_measurement(
