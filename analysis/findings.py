@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from analysis import wording
 from analysis.claims import overview
 from analysis.report import build, formats, render
 from analysis.report.content import Report
@@ -134,7 +135,8 @@ def _pairs(line: overview.ClaimLine) -> tuple[str, str]:
     """Number of pairs of seeds, and the standard deviation of the difference of one pair: the noise of single runs."""
     if line.difference is None:
         return "", ""
-    return str(line.difference.n), "" if line.difference.sd is None else f"{line.difference.sd:.2g}"
+    sd = line.difference.sd
+    return str(line.difference.n), "" if sd is None else wording.two_digits(sd)
 
 
 def _by_source(claims: Sequence[overview.ClaimLine]) -> list[list[str]]:

@@ -15,6 +15,7 @@ from analysis.study import KEYS, Cell, Study, StudyArm
 from sweeps.errors import SweepError
 from sweeps.protocols import results as protocol_results
 from sweeps.results import columns as record_columns
+from sweeps.results import missing_metrics
 from sweeps.results.data_versions import mixed_data
 from sweeps.results.leaks import leaks_note
 from sweeps.results.older_code import older_code
@@ -71,6 +72,7 @@ def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Js
         seeds_note(plan),
         _damage(copied.damaged),
         older_code(copied, plans),
+        *missing_metrics.notes(copied, plan, done),
         *mixed_data(copied, results.values()),
         *leaks_note(copied, name, [trial for trial, _ in results]),
     ]

@@ -114,6 +114,11 @@ def fixed(value: float, digits: int, plus: bool = False) -> str:
     return (MINUS if value < 0 and not zero else "+" if plus and not zero else "") + text
 
 
+def two_digits(value: float) -> str:
+    """A positive number with two significant digits, without an exponent: '0.021', '130'."""
+    return fixed(value, 1 - _magnitude(value)) if value else "0"
+
+
 def plus_minus(interval: Interval, digits: int | None = None) -> str:
     """'27.31 ± 0.12', or the mean alone if there is no interval."""
     digits = decimals([interval]) if digits is None else digits

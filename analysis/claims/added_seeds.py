@@ -16,7 +16,7 @@ from analysis.claims.sides import claimed_arms
 from analysis.statistics.sequential.design import Design, repeated_interval
 from analysis.study import Study
 from analysis.trial_times import trial_seconds
-from sweeps.spec.schema import Budget, HalfWidth, SeedsUntil
+from sweeps.spec.sections.seeds import Budget, HalfWidth, SeedsUntil
 from sweeps.store.base import Store
 from sweeps.store.layout import Json
 

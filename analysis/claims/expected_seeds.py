@@ -12,7 +12,7 @@ from analysis.claims.looks import comparisons
 from analysis.claims.sides import Claim, claimed_arms
 from analysis.statistics.sequential.design import Design
 from analysis.statistics.sequential.spending import normal_boundaries, shares
-from sweeps.spec.schema import Budget, HalfWidth, SeedsUntil
+from sweeps.spec.sections.seeds import Budget, HalfWidth, SeedsUntil
 
 EFFECT = 1.0
 """The assumed difference, in standard deviations of the paired differences."""

@@ -19,7 +19,7 @@ from analysis.statistics.intervals import Interval, mean_interval
 from analysis.statistics.sequential.design import Decision, Design, Range, decide, repeated_interval
 from analysis.statistics.sequential.pairs import correlation, looks_skewed
 from analysis.study import Study
-from sweeps.spec.schema import Budget, HalfWidth, SeedsUntil
+from sweeps.spec.sections.seeds import Budget, HalfWidth, SeedsUntil
 
 _Side = dict[int, float]
 """Values by seed."""

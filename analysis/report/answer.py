@@ -13,6 +13,9 @@ from analysis.statistics.intervals import Interval
 from analysis.study import Study
 from analysis.wording import quoted
 
+MOST_NAMED = 5
+"""A sentence names at most so many arms that are not distinguishable from the best one."""
+
 
 def answer(study: Study, verdicts: list[Verdict]) -> list[str]:
     """Sentences on the first metric, the other metrics, the claims, and missing results.
@@ -108,9 +111,19 @@ def _margin(study: Study, metric: str, best: str, group: list[str]) -> str:
         role = "the baseline" if other == baseline else "the next arm,"
         parts.append(f"{wording.against(gap, metric, other).replace('than ', f'than {role} ', 1)}{_pairs(gap)}")
     if tied:
-        names = [f"the baseline {quoted(name)}" if name == baseline else quoted(name) for name in tied]
-        parts.append(f"it is not distinguishable from {wording.listing(names)}")
+        parts.append(_not_distinguishable(tied, len(rivals), baseline))
     return "".join(f"; {part}" for part in parts)
+
+
+def _not_distinguishable(tied: list[str], rivals: int, baseline: str = "") -> str:
+    """Names the tied arms if they are few; the table marks them all. rivals: number of other arms with results."""
+    words = "it is not distinguishable from"
+    named = [f"the baseline {quoted(name)}" if name == baseline else quoted(name) for name in tied]
+    if len(tied) <= MOST_NAMED:
+        return f"{words} {wording.listing(named)}"
+    if len(tied) == rivals:
+        return f"{words} any of the {rivals} other arms"
+    return f"{words} {len(tied)} of the {rivals} other arms{', among them the baseline' if baseline in tied else ''}"
 
 
 def _mean(study: Study, arm: str, metric: str) -> float:
@@ -158,8 +171,9 @@ def _other(study: Study, metric: str, group: list[str]) -> str:
     best = next((name for name, mark in marks.items() if mark == BEST), None)
     if best is None:
         return ""
-    tied = wording.listing(quoted(name) for name, mark in marks.items() if mark == TIED)
-    also = f"; it is not distinguishable from {tied}" if tied else ""
+    tied = [name for name, mark in marks.items() if mark == TIED]
+    rivals = sum(bool(study.values(name, metric)) for name in group) - 1
+    also = f"; {_not_distinguishable(tied, rivals)}" if tied else ""
     return f"In {wording.label(metric)}, {quoted(best)} is best: {mean_text(study, best, metric)}{also}."
 
 

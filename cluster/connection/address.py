@@ -12,7 +12,7 @@ from sweeps.errors import SweepError
 from trainables.cpus import usable_cpus
 
 if TYPE_CHECKING:
-    from sweeps.spec.schema import Resources
+    from sweeps.spec.sections.resources import Resources
 
 LOCAL, AUTO, IN_PROCESS = "local", "auto", "in-process"
 REACH_S = 5.0

@@ -26,7 +26,7 @@ from sweeps.results.cost import (
 )
 from sweeps.results.cost import estimate as estimate_of
 from sweeps.results.cost import speed as speed_of
-from sweeps.spec.schema import Resources
+from sweeps.spec.sections.resources import Resources
 from sweeps.store.base import Store
 from trainables.cpus import usable_cpus
 from trainables.training.session import Machine
@@ -76,7 +76,7 @@ def _hardware(device: str, cpus: int) -> str:
 
 def _left(work: PendingWork, store: Store) -> list[RemainingWork]:
     """Planned trials with their remaining epochs, remaining suggestions of searches, and the arms these will add."""
-    jobs = {(job.trial_id, job.epochs): job for job in work.jobs}
+    jobs = {(job.trial_id, job.epochs): job for job in work.jobs if not job.missing}
     states = progress.states_of(store, progress.by_trial(jobs)) if jobs else {}
     arm_of = {trial.id: arm for arm in work.plan.arms for trial in arm.trials.values()}
     left = []

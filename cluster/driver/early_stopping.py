@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.spec.schema import EarlyStoppingSpec
+from sweeps.spec.sections.search import EarlyStoppingSpec
 from trainables.training.session import Row
 
 

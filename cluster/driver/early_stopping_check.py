@@ -9,7 +9,7 @@ from typing import Any
 from cluster.driver.early_stopping import EarlyStopping
 from sweeps.results.columns import EPOCH, describe
 from sweeps.results.cost import TimedTrial, learner_name
-from sweeps.spec.schema import SearchFileSpec
+from sweeps.spec.sections.search import SearchFileSpec
 from sweeps.spec.trial import canonical
 
 FEWEST = 3

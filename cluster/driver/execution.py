@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from cluster.driver import arm_choice, driver, forging, fresh_run, planned_data
 from cluster.driver.driver import PendingWork
-from cluster.driver.trial_queue import Job, ProgressListener
+from cluster.driver.queue.trial_queue import Job, ProgressListener
 from cluster.worker import inputs, stale_code
 from cluster.worker.stale_code import StaleCode
 from sweeps import scratch

@@ -15,6 +15,7 @@ from cluster.driver.execution import RunEvents, RunResult, execute_plan
 from sweeps.run_options import RunOptions
 from sweeps.spec.expand import trials_of
 from sweeps.spec.plan import Arm, Plan
+from sweeps.spec.sections.seeds import HalfWidth
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.layout import Json
@@ -58,7 +59,8 @@ def grown(plan: Plan, store: Store, open_arms: OpenArms) -> Plan:
     seeds = dict.fromkeys((arm.name for arm in plan.arms), plan.looks.first)
     now = with_seeds(plan, seeds)
     for look in plan.looks.looks[1:]:
-        if driver.work_left(now, store, schema).jobs:
+        work = driver.work_left(now, store, schema)
+        if work.to_train or any(is_judged(plan, job.missing) for job in work.to_measure):
             break
         names = open_arms(store, now.to_json([]))
         if not names:
@@ -66,6 +68,15 @@ def grown(plan: Plan, store: Store, open_arms: OpenArms) -> Plan:
         seeds |= dict.fromkeys(names, look)
         now = with_seeds(plan, seeds)
     return now
+
+
+def is_judged(plan: Plan, extra: Collection[str]) -> bool:
+    """Whether the seeds of a plan depend on one of these metrics of `report.extra`."""
+    claims, until = plan.sweep.spec.claims, plan.looks.until if plan.looks else None
+    columns = [column for claim in claims for column in (claim.metric, claim.above, claim.like)]
+    columns += [until.metric] if isinstance(until, HalfWidth) else []
+    metrics = tuple(f"test/{name}" for name in extra)
+    return any(isinstance(column, str) and column.startswith(metrics) for column in columns)
 
 
 def at_most(plan: Plan) -> Plan:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cluster.driver import driver
 from cluster.driver.driver import PendingWork
 from cluster.driver.execution import RunEvents
-from cluster.driver.trial_queue import Job
-from sweeps.results import data_versions
+from cluster.driver.queue.trial_queue import Job
+from sweeps.results import data_versions, missing_metrics
 from sweeps.run_options import RunOptions
 from sweeps.spec.loader import unknown_name_error
 from sweeps.spec.plan import Plan
@@ -63,8 +63,9 @@ def run_again(
     work = PendingWork(plan, jobs, cached=0, failed=[], searches=[])
     with events.progress(len(jobs), 0, plan.sweep.spec.report.metrics[0]) as listener:
         driver.run(work, target, schema, options, listener, inputs=store.uri, data=_data(store, jobs))
+    asked = missing_metrics.asked(plan.sweep.spec.report.extra)
     one_process = plan.sweep.spec.resources.grouped and options.address == driver.IN_PROCESS
-    return [_compared(store, target, job, ROUNDING if one_process else 0.0) for job in jobs]
+    return [_compared(store, target, job, asked, ROUNDING if one_process else 0.0) for job in jobs]
 
 
 def _data(store: Store, jobs: list[Job]) -> dict[str, str]:
@@ -74,9 +75,16 @@ def _data(store: Store, jobs: list[Job]) -> dict[str, str]:
     return {path: digest for path, digest in read if {other for where, other in read if where == path} == {digest}}
 
 
-def _compared(store: Store, target: Store, job: Job, tolerance: float) -> Reproduction:
+def _compared(store: Store, target: Store, job: Job, asked: Collection[str], tolerance: float) -> Reproduction:
+    """asked: metrics of `report.extra` of the sweep; those that only other sweeps have added are not compared."""
     key = layout.result_key(job.trial_id, job.epochs)
     before, after = layout.get_json(store, key), layout.get_json(target, key)
     if before is None or after is None:
         return Reproduction(job.label, {}, None)
-    return Reproduction(job.label, before["history"], after["history"], tolerance)
+    others = tuple(f"test/{name}" for name in before.get("extra", ()) if name not in asked)
+    known = {
+        column: values
+        for column, values in before["history"].items()
+        if column in after["history"] or not column.startswith(others)
+    }
+    return Reproduction(job.label, known, after["history"], tolerance)

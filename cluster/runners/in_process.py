@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from cluster.connection import waiting
-from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.driver.queue.trial_queue import Job, TrialQueue
 from cluster.runners import wait_reasons
 from cluster.worker.worker import FAILED, STOPPED, WorkerOptions, run_trial
 from sweeps.errors import StoreError

@@ -24,13 +24,13 @@ from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
 from cluster.connection import ray_messages, store_access, waiting
-from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.driver.queue.trial_queue import Job, TrialQueue
 from cluster.multi_worker.groups import Groups, driver_node_resources, relay
 from cluster.runners import wait_reasons
 from cluster.worker.worker import CRASHED, WorkerOptions, run_trial
 from sweeps import scratch
 from sweeps.results.columns import EPOCH, is_column
-from sweeps.spec.schema import Resources
+from sweeps.spec.sections.resources import Resources
 from trainables.training.session import Row
 
 STATE = "state"

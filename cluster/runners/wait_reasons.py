@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cluster.driver.trial_queue import TrialQueue
+from cluster.driver.queue.trial_queue import TrialQueue
 from cluster.worker.worker import WorkerOptions
 
 if TYPE_CHECKING:

@@ -68,8 +68,8 @@ def read(store: Store, trial_id: str, why: str) -> FinishedTrial:
     bring_code(store, schema.code_of(str(body["task"]), config))
     checked_config(trial_id, body, epochs)
     if schema.trains(config):
-        saved = checkpoints.latest_checkpoint(store, trial_id, epochs)
-        if saved is None or saved.epoch != epochs:
+        saved = checkpoints.latest_checkpoint(store, trial_id, epochs, epochs)
+        if saved is None:
             raise SweepError(
                 f"trial {trial_id!r}, {why}",
                 f"its checkpoint of the last epoch, {epochs}, is missing or damaged",

@@ -17,7 +17,7 @@ from sweeps.errors import StoreError
 from sweeps.results.columns import EPOCH
 from sweeps.results.samples import ARCHIVE, pack
 from sweeps.store import attempts as stored_attempts
-from sweeps.store import checkpoints
+from sweeps.store import checkpoints, layout
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from trainables.code.signatures import place
@@ -72,13 +72,23 @@ class StoreSession:
         self.row: Row | None = None
         self._reporting = False
         self.stop = threading.Event()
+        self.result: layout.Json | None = None
+        """The result of a finished trial, whose network is only measured again."""
         self.deadline: float | None = None
         """When the trial stops after its epoch, in seconds since 1970; None: never."""
 
     def restore(self) -> Restored | None:
-        if self._attempt.number == 1:
+        if self._attempt.number == 1 and self.result is None:
             return None  # there was no attempt that could have saved a checkpoint
-        latest = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
+        first = 0 if self.result is None else self.goal.epochs  # only the network of the result is measured
+        latest = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs, first)
+        if self.result is not None and latest is None:
+            raise TrialError(
+                f"trial {self._attempt.trial_id!r}, a metric of which is missing",
+                f"its checkpoint of the last epoch, {self.goal.epochs}, is missing or damaged",
+                "a finished trial with an intact final checkpoint",
+                "sweeps run FILE --fresh --arms NAME trains it again",
+            )
         if latest is None:
             return None
         notes = [f"skipped damaged checkpoint: {key}" for key in latest.damaged]
@@ -115,6 +125,8 @@ class StoreSession:
         return not self._uploads.busy and self._asked_at - self._saved_at >= pause_s
 
     def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        if self.result is not None:
+            return  # the store has this network; a sweep with more epochs would go on from the newer copy
         self._making_s = self.clock() - self._asked_at
         self._uploads.wait()  # at most one checkpoint is being written
         size = sum(map(len, files.values())) / 1e6
@@ -149,11 +161,16 @@ class StoreSession:
             "history": _columns(history),
             "notes": self.notes,
             "files": self._files,
+            **({"extra": list(self.goal.extra)} if self.goal.extra else {}),
             "started_at": self._claim["claimed_at"],
             "ended_at": time.time(),
             "provenance": self._claim["provenance"],
         }
-        if not stored_trials.finish(self._store, self._attempt, self.goal.epochs, body):
+        if self.result is not None:
+            written = stored_trials.extend(self._store, self._attempt, self.result, body)
+        else:
+            written = stored_trials.finish(self._store, self._attempt, self.goal.epochs, body)
+        if not written:
             raise Superseded(self._attempt.name)
 
     def report(self, row: Row) -> None:

@@ -174,6 +174,7 @@ def _run_trial(
         ):
             _check_device(options)
             trial = stored_trials.read_planned_trial(store, trial_id)
+            session.result = stored_trials.read_result(store, trial_id, epochs) if goal.extra else None
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
             made_by["data"] = trial_data.check(store, options.expected_data, trial, session.machine)
             if counts := _image_counts(trial["config"], machine.data_root):
@@ -203,7 +204,8 @@ def _run_trial(
     except BaseException:  # the runner ends this thread (SystemExit)
         run_briefly(lambda: _ended(store, attempt, log, STOPPED))
         raise
-    _ended(store, attempt, log, state, error)
+    unmeasured = state == FAILED and session.result is not None
+    _ended(store, attempt, log, stored_attempts.UNMEASURED if unmeasured else state, error)
     if failure is not None:
         raise failure
     return state

@@ -60,7 +60,7 @@ def _cost(stem: str, name: str, store: StoreLike, size: str, options: RunOptions
         return StudyCost(sizes.sized_name(name, size), problem=error.why)
     return StudyCost(
         name=sweep.name,
-        trials=work.cached + len(work.failed) + sum(line.trials for line in cost.lines),
+        trials=work.done + len(work.failed) + sum(line.trials for line in cost.lines),
         left=sum(line.trials for line in cost.lines),
         epochs=cost.epochs,
         most=cost.most,

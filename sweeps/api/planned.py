@@ -49,7 +49,7 @@ class SweepPlan(Plan):
             return [f"{count(trials, 'trial')}; {error.given}: {error.why}"]
         failed = f", {len(work.failed)} failed" if work.failed else ""
         searches = f"; {len(work.searches)} searches are not finished" if work.searches else ""
-        counts = f"{work.cached} of {count(trials, 'trial')} done, {len(work.jobs)} to run{failed}{searches}."
+        counts = f"{work.done} of {count(trials, 'trial')} done, {len(work.to_train)} to run{failed}{searches}."
         if cost is None:
             return [counts, "Nothing to run."]
         epochs = f"{'Up to ' if cost.most else ''}{count(cost.epochs, 'epoch')} left"

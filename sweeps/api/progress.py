@@ -12,7 +12,7 @@ from sweeps.errors import SweepError
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunEvents, RunResult
-    from cluster.driver.trial_queue import Job
+    from cluster.driver.queue.trial_queue import Job
     from sweeps.spec.plan import Plan
     from sweeps.store.base import Store
 

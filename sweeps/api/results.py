@@ -54,7 +54,7 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     """The state of each trial and each search of a sweep. SweepError for an unknown name."""
     from cluster.worker import stale_code
     from sweeps.protocols import results as protocol_results
-    from sweeps.results import data_versions
+    from sweeps.results import data_versions, missing_metrics
     from sweeps.results.leaks import leaks_note
     from sweeps.results.older_code import older_code
     from sweeps.search import status
@@ -65,15 +65,27 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     stored = newest_plan(store, name)
     copied = record_cache.CachedStore(store, name)
     states, searches = record_cache.trial_states(copied, stored), status.search_states(copied, stored)
+    finished = _finished(stored, states)
+    lacking = missing_metrics.of_trials(copied, finished, missing_metrics.asked(stored["report"].get("extra", ())))
+    states = missing_metrics.with_errors(copied, states, (trial for trial, _ in lacking))
     notes = (
         *protocol_results.notes(stored_plans.protocol(stored), ()),
         older_code(copied, stored_plans.read_plans(store, name)),
+        *missing_metrics.notes(copied, stored, finished),
         stale_code.find(copied, stored).sentence,
         *data_versions.mixed_data_of(copied, stored),
         *leaks_note(copied, name, [trial for trial, of_trial in states.items() if of_trial.state == "done"]),
         *_seeds_notes(store, stored),
     )
     return SweepStatus(stored, states, searches, tuple(filter(None, notes)))
+
+
+def _finished(plan: Json, states: Mapping[str, TrialState]) -> list[tuple[str, int]]:
+    """The finished trials of a stored plan as (id, target epoch)."""
+    from sweeps.results import progress
+
+    targets = progress.targets(plan).items()
+    return [(trial, epochs) for trial, many in targets for epochs in many if states[trial].at(epochs) == "done"]
 
 
 def _seeds_notes(store: Store, plan: Json) -> list[str]:
@@ -211,8 +223,8 @@ def _strips(
     from trainables.training.session import Machine
 
     trial, epochs = study.arm(arm).trials[seed]
-    saved = checkpoints.latest_checkpoint(store, trial, epochs) if study.arm(arm).trains else None
-    if study.arm(arm).trains and (saved is None or saved.epoch != epochs):
+    saved = checkpoints.latest_checkpoint(store, trial, epochs, epochs) if study.arm(arm).trains else None
+    if study.arm(arm).trains and saved is None:
         return f"the store has no checkpoint of trial {trial} at epoch {epochs}"
     body = stored_trials.read_trial(store, trial)
     config = {**body["config"], "epochs": epochs, "seed": body["seed"]}

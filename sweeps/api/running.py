@@ -291,7 +291,7 @@ def delete_checkpoints(store: StoreLike, name: str | None = None) -> tuple[int, 
 
     Returns the number of deleted checkpoints and of trials.
     """
-    from cluster.driver.leases import Leases
+    from cluster.driver.queue.leases import Leases
     from sweeps.store import checkpoints, listing
 
     store = arguments.plain_store(store)

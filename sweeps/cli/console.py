@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sweeps.cli.common import DEFAULT_STORE
 from sweeps.holders import LEASE_S
-from sweeps.results import failures, progress
+from sweeps.results import failures, missing_metrics, progress
 from sweeps.spec.dependencies import PENDING, is_pending
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store.base import Store
@@ -120,7 +120,7 @@ def _summary(plan: Plan) -> Text:
 def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
     """The trials of a plan, how many the store has, and what the rest costs."""
     out = console()
-    counts = f"{work.cached} done before, {len(work.jobs)} to run"
+    counts = f"{work.done} done before, {len(work.to_train)} to run"
     out.print(
         _summary(work.plan).append(","),
         Text(counts + (f", {len(work.failed)} failed" if work.failed else ""), style="dim"),
@@ -137,11 +137,11 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
         out.print(Text(work.continued))
     for failure in work.failures:
         out.print(Text(f"{failure}; {AFTER_FAILURE}", style="red"))
-    if work.stale:
-        out.print(Text(work.stale, style="yellow"))
+    for remark in filter(None, (work.incomplete, work.stale)):
+        out.print(Text(remark, style="yellow"))
     if work.nothing:
         out.print(Text("nothing to run"))
-    elif estimate is not None:
+    elif estimate is not None and estimate.lines:
         _cost(out, estimate)
 
 
@@ -201,15 +201,15 @@ def time_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def outcome(stored: Json, store: Store, address: str) -> None:
+def outcome(stored: Json, store: Store, address: str, unmeasured: Iterable[str] = ()) -> None:
     """The end of a run: the states of the trials, reasons of failures, what to type next.
 
-    address: of the store, as the user wrote it.
+    address: of the store, as the user wrote it. unmeasured: finished trials that still lack metrics.
     """
     from sweeps.search import status as search_status
 
     where = "" if address == DEFAULT_STORE else f" --store {shlex.quote(address)}"
-    states = progress.trial_states(store, stored)
+    states = missing_metrics.with_errors(store, progress.trial_states(store, stored), unmeasured)
     out = console()
     counts = Counter(state.state for state in states.values())
     failures = [search.failure for search in search_status.search_states(store, stored) if search.failure]

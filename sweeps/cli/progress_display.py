@@ -26,7 +26,7 @@ from sweeps.results.columns import EPOCH, TIME_S, describe
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunResult
-    from cluster.driver.trial_queue import Job
+    from cluster.driver.queue.trial_queue import Job
     from sweeps.spec.plan import Plan
     from sweeps.store.base import Store
 
@@ -62,7 +62,8 @@ class RunDisplay:
 
     def finished(self, result: RunResult, store: Store) -> None:
         if not self.quiet:
-            console.outcome(result.stored, store, self._store)
+            unmeasured = [job.trial_id for job in result.left.to_measure]
+            console.outcome(result.stored, store, self._store, unmeasured)
 
 
 @dataclass

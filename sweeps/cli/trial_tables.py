@@ -104,6 +104,8 @@ def _result(result: dict[str, Any], out: Console) -> None:
     )
     for note in result.get("notes", []):
         out.print(Text(note, style="dim"))
+    for later in (one for one in result.get("measured", []) if one["columns"]):
+        out.print(Text(f"{', '.join(later['columns'])}: measured later, by attempt {later['attempt']}", style="dim"))
     records = console.make_table("epoch", *(name for name in _metrics(history)))
     for row in _thinned(len(history["epoch"])):
         cells = (history[name][row] for name in _metrics(history))

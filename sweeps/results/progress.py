@@ -38,7 +38,7 @@ class TrialState:
     epoch: int | None = None
     """The last epoch known to have ended; None before the first."""
     error: dict[str, Any] | None = None
-    """Of a failed trial: `type`, `message`, `traceback`."""
+    """Of a failed trial, or a finished one that could not be measured: `type`, `message`, `traceback`."""
     attempt: str | None = None
     """Name of the newest attempt; None if there is none or the trial is done (then the result names it)."""
     record: dict[str, Any] = field(default_factory=dict)
@@ -111,6 +111,14 @@ def states_of(
     }
 
 
+def newest_errors(store: Store, trials: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The errors of the finished trials whose newest attempt could not measure them, by id."""
+    newest = {trial: claim.end_key for trial, claim in stored_attempts.newest_attempts(store, trials).items() if claim}
+    ends = layout.intact(store.get_many(newest.values()))
+    found = {trial: ends[key] for trial, key in newest.items() if key in ends}
+    return {trial: end["error"] for trial, end in found.items() if end["state"] == stored_attempts.UNMEASURED}
+
+
 def _with_results(state: TrialState, reached: tuple[int, ...], damaged: tuple[int, ...]) -> TrialState:
     epoch = max([*reached, *([] if state.epoch is None else [state.epoch])], default=None)
     word = DAMAGED if damaged and state.state != "running" else state.state
@@ -160,7 +168,7 @@ def _claimed(
         state = "running" if silent_s < LEASE_S and not is_gone(attempt.holder) else "interrupted"
     error = (end or {}).get("error") if state == "failed" else None
     silence = silent_s if state == "running" else None
-    extended = state == "interrupted" and end is not None and end.get("state") == "done"
+    extended = state == "interrupted" and end is not None and end.get("state") in ("done", stored_attempts.UNMEASURED)
     record = beat.get("record") or {}
     load = (beat.get("load") or {}) if state == "running" else {}
     return TrialState(state, beat.get("epoch"), error, attempt.name, record, load, silent_s=silence, extended=extended)

@@ -19,7 +19,7 @@ from sweeps.search.space import parse
 from sweeps.spec.expand import trials_of
 from sweeps.spec.loader import Sweep
 from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, deep_copy, flatten
-from sweeps.spec.schema import SearchFileSpec
+from sweeps.spec.sections.search import SearchFileSpec
 from sweeps.spec.trial import Trial
 from sweeps.store import checkpoints, layout
 from sweeps.store import trials as stored_trials

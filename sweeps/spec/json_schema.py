@@ -13,7 +13,8 @@ from typing import Any
 from sweeps import sizes
 from sweeps.results import columns
 from sweeps.spec.references import Best, TrialsOf
-from sweeps.spec.schema import CLAIM_FORMS, CLAIM_FREE, COMMAND, OWN_CODE, TASKS, ClaimSpec, SweepSpec
+from sweeps.spec.schema import COMMAND, OWN_CODE, TASKS, SweepSpec
+from sweeps.spec.sections.claims import CLAIM_FORMS, CLAIM_FREE, ClaimSpec
 
 Schema = dict[str, Any]
 _ARMS = ("arms", "pairs", "leave_one_out")
@@ -127,7 +128,7 @@ def _one_or_several(one: Schema) -> Schema:
 
 
 def _restrict_claims(claim: Schema) -> None:
-    """A claim has the keys of exactly one form; `sweeps.spec.schema.ClaimSpec.can_be_judged` checks the same."""
+    """A claim has the keys of exactly one form; `ClaimSpec.can_be_judged` checks the same."""
     keys = set(ClaimSpec.model_fields) - set(CLAIM_FREE)
     claim["anyOf"] = []
     for form in CLAIM_FORMS:

@@ -13,24 +13,12 @@ from sweeps import sizes
 from sweeps.errors import SweepError, UnknownNameError
 from sweeps.results.columns import declare
 from sweeps.spec import own_metrics, yaml_document
-from sweeps.spec.schema import (
-    BEST,
-    COMMAND,
-    TASKS,
-    ArmSpec,
-    Budget,
-    ClaimSpec,
-    EarlyStoppingSpec,
-    HalfWidth,
-    LimitSpec,
-    ProtocolSpec,
-    PublishedSpec,
-    ReportSpec,
-    Resources,
-    SearchFileSpec,
-    SeedsUntil,
-    SweepSpec,
-)
+from sweeps.spec.schema import COMMAND, TASKS, ArmSpec, ProtocolSpec, SweepSpec
+from sweeps.spec.sections.claims import ClaimSpec
+from sweeps.spec.sections.report import BEST, PublishedSpec, ReportSpec
+from sweeps.spec.sections.resources import Resources
+from sweeps.spec.sections.search import EarlyStoppingSpec, LimitSpec, SearchFileSpec
+from sweeps.spec.sections.seeds import Budget, HalfWidth, SeedsUntil
 from sweeps.spec.yaml_document import Document, Place
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ from typing import Any
 
 from sweeps.errors import SweepError
 from sweeps.results import columns
-from sweeps.spec.schema import BEST, COMMAND, OWN_CODE, HalfWidth, SeedsUntil, SweepSpec
+from sweeps.spec.schema import COMMAND, OWN_CODE, SweepSpec
+from sweeps.spec.sections.report import BEST
+from sweeps.spec.sections.seeds import HalfWidth, SeedsUntil
 from sweeps.spec.yaml_document import Place
 
 TASKS = ("inpaint", "detect")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sweeps import sizes
 from sweeps.spec.loader import Sweep
-from sweeps.spec.schema import SeedsUntil
+from sweeps.spec.sections.seeds import SeedsUntil
 from sweeps.spec.trial import Trial
 
 DEFAULT = "default"

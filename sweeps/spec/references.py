@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.results.columns import describe
 from sweeps.spec.loader import Sweep
-from sweeps.spec.schema import SeedsUntil
+from sweeps.spec.sections.seeds import SeedsUntil
 from sweeps.spec.yaml_document import Place
 
 _SECTIONS = ("base", "arms", "leave_one_out", "pairs", "grid")

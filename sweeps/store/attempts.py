@@ -11,6 +11,9 @@ from sweeps.store import listing
 from sweeps.store.base import Store
 from sweeps.store.layout import Json, dump, get_intact, intact, join
 
+UNMEASURED = "unmeasured"
+"""How an attempt ends that could not measure the network of a finished trial: it says nothing of other targets."""
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -136,7 +139,7 @@ def beat(store: Store, attempt: Attempt, body: Json) -> None:
 
 
 def end(store: Store, attempt: Attempt, state: str, ended_at: float, error: Json | None = None) -> None:
-    """Write how an attempt ended. state: done, failed, stopped or superseded."""
+    """Write how an attempt ended. state: done, failed, stopped, superseded or `UNMEASURED`."""
     store.put(attempt.end_key, dump({"state": state, "ended_at": ended_at, "error": error}))
 
 

@@ -55,11 +55,11 @@ def checkpoints(store: Store, trial_id: str) -> list[tuple[str, int]]:
     return sorted((part[3], int(part[4])) for part in parts if part[5:] == ["manifest.json"])
 
 
-def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | None:
-    """The highest intact checkpoint of the newest attempt up to epoch `up_to`. Damaged ones are skipped."""
+def latest_checkpoint(store: Store, trial_id: str, up_to: int, first: int = 0) -> Checkpoint | None:
+    """The highest intact checkpoint of the newest attempt from epoch `first` to `up_to`. Damaged ones are skipped."""
     damaged: list[str] = []
     for name, epoch in reversed(checkpoints(store, trial_id)):
-        if epoch > up_to:
+        if not first <= epoch <= up_to:
             continue
         folder = join("trials", trial_id, "checkpoint", name, epoch)
         files = _read_checkpoint(store, folder)
@@ -126,9 +126,10 @@ def collect(store: Store, trial_id: str) -> int:
     results = finished_epochs(store, trial_id)
     retained = saved[-2:]
     if results:
-        result = get_intact(store, result_key(trial_id, max(results)))
-        final = (result.get("attempt"), max(results)) if result else None
-        retained = [final] if final in saved else retained
+        result = get_intact(store, result_key(trial_id, max(results))) or {}
+        final = [one for one in saved if one[1] == max(results)]  # an attempt that only measured has none
+        trained = [one for one in final if one[0] == result.get("attempt")]
+        retained = (trained or final)[-1:] or retained
     for name, epoch in saved:
         if (name, epoch) not in retained:
             keys = listing.keys(store, join("trials", trial_id, "checkpoint", name, epoch) + "/")

@@ -12,7 +12,7 @@ then the shape of the object (`sweeps.store.shapes`). Objects of older versions 
 | `.../log/<n>-<token>.txt` | log of the attempt: lines with times (for display) |
 | `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their checksums and the JSON files |
 | `.../samples/<n>-<token>/<epoch>/` | images, the same in every arm, see `sweeps.results.samples`; at last the scores |
-| `.../result/<epoch>.json` | the result for a target epoch, with the name of its attempt; created once |
+| `.../result/<epoch>.json` | the result for a target epoch; created once, later replaced only to add metrics |
 | `code/<hash>/`, `code/<hash>.json` | the code of users that trials ran, see `sweeps.store.code` |
 | `modules/<digest>.json` | hashes of the modules of this package that trials ran, see `cluster.worker.stale_code` |
 | `fingerprints/<digest>.json` | the files of data that trials read, see `sweeps.results.data_versions` |

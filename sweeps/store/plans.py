@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeps.errors import StoreError, SweepError, UnknownNameError
 from sweeps.results.columns import SCHEMA
-from sweeps.spec.schema import CORRECTIONS
+from sweeps.spec.sections.report import CORRECTIONS
 from sweeps.spec.trial import digest
 from sweeps.store import listing
 from sweeps.store.base import Store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sweeps.errors import StorageError, StoreError
 from sweeps.results.columns import SCHEMA
@@ -90,9 +90,51 @@ def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
     return create(store, result_key(attempt.trial_id, epochs), result)
 
 
-def is_finished(store: Store, trial_id: str, epochs: int) -> bool:
-    """Whether a trial has an intact result for a target epoch."""
-    return get_intact(store, result_key(trial_id, epochs)) is not None
+def extend(store: Store, attempt: Attempt, before: Json, body: Json) -> bool:
+    """Replace a result by one that also has further metrics of the same trained network.
+
+    What the result says of the training stays: its values, facts and provenance. Its pictures and the values of its
+    images are those of the attempt that measured, if that has all of them: one of several processes has not. Returns
+    False if the attempt is superseded.
+
+    before: the result. body: as for `finish`.
+    """
+    if superseded(store, attempt):
+        return False
+    history, known = body["history"], before["history"]
+    new = {name: values for name, values in history.items() if name not in known}
+    measured = {"columns": sorted(new), "attempt": attempt.name, "at": body["ended_at"]}
+    files = {"attempt": attempt.name, "files": body["files"]}
+    result = {
+        **before,
+        **(files if before.get("files", {}).keys() <= body["files"].keys() else {}),
+        "history": known | new,
+        "extra": list(dict.fromkeys([*before.get("extra", ()), *body["extra"]])),
+        "measured": [*before.get("measured", ()), {**measured, "provenance": body["provenance"]}],
+    }
+    store.put(result_key(attempt.trial_id, int(before["epochs"])), dump(result))
+    return True
+
+
+def read_result(store: Store, trial_id: str, epochs: int) -> Json | None:
+    """The intact result of a trial for a target epoch; None if there is none."""
+    result: Json | None = get_intact(store, result_key(trial_id, epochs))
+    return result
+
+
+def is_finished(store: Store, trial_id: str, epochs: int, metrics: Collection[str] = ()) -> bool:
+    """Whether a trial has an intact result for a target epoch, which lacks none of these metrics of `report.extra`."""
+    result = read_result(store, trial_id, epochs)
+    return result is not None and not missing(metrics, result)
+
+
+def missing(metrics: Iterable[str], result: Json, columns: Collection[str] | None = None) -> tuple[str, ...]:
+    """The metrics of `report.extra` that a result lacks. One that could not be computed does not count.
+
+    columns: of the result's history, if that was read apart.
+    """
+    known = result["history"] if columns is None else columns
+    return tuple(name for name in metrics if f"test/{name}" not in known and name not in result.get("extra", ()))
 
 
 def finished_epochs(store: Store, trial_id: str) -> list[int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.driver import driver
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from sweeps.run_options import RunOptions
 from sweeps.search.search import Search, stored_searches
 from sweeps.spec import expand, loader

@@ -17,7 +17,7 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 from cluster.driver import driver
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from sweeps.run_options import RunOptions
 from sweeps.spec import expand, loader
 from sweeps.store import layout

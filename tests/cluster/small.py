@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.driver import driver
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from sweeps.results.columns import same_numbers
 from sweeps.run_options import RunOptions
 from sweeps.spec.plan import Plan

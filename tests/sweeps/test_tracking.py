@@ -13,7 +13,7 @@ import pytest
 from analysis import trackers
 from analysis.trackers import TrackedRun
 from cluster.driver.execution import NoEvents
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from sweeps.api import tracking
 from sweeps.cli.main import main
 from sweeps.errors import SweepError

@@ -111,7 +111,7 @@ def _of_validation(origin: Mapping[str, Any]) -> str:
     each = origin.get("windows_of_validation_images", 1)
     images = f"{origin['authentic_validation_images']:,} authentic validation images"
     if (photographs := origin.get("authentic_validation_photographs")) is not None:
-        images += f" of {photographs:,} photographs"
+        images += f" of {_photographs(photographs)}"
     if each != 1:
         images += f" of {each:.3g} windows on average"
     scanned = f" for {windows:,} windows" if windows > 1 else ""
@@ -162,9 +162,9 @@ def rank_at(m: int, rate: float) -> int:
         lowest = math.ceil(1000 / (m + 1)) / 1000
         raise TrialError(
             f"{m:,} authentic photographs for a false positive rate of {rate:g}",
-            f"{m:,} photographs support a rate of {1 / (m + 1):.3g} or more",
+            f"with {_photographs(m)}, the lowest rate is {1 / (m + 1):.3g}",
             f"at least {needed:,} authentic photographs for this rate",
-            f"add {needed - m:,} photographs" + (f", or use --fpr {lowest:g}" if lowest < 1 else ""),
+            f"add {_photographs(needed - m)}" + (f", or {_use(lowest)}" if lowest < 1 else ""),
         )
     return rank
 
@@ -219,8 +219,17 @@ def validation(outputs: bytes, named: str) -> Validation:
     return Validation(chosen_n, float(max(1.0, windows_n.mean())), None if sources is None else len(sources))
 
 
+def _photographs(number: int) -> str:
+    return f"{number:,} photograph{'' if number == 1 else 's'}"
+
+
+def _use(rate: float) -> str:
+    """What to type for a false positive rate."""
+    return f"use --fpr {rate:g}, in Python false_positive_rate={rate:g}"
+
+
 def checked_rate(rate: float) -> float:
     """A false positive rate. Raises TrialError unless it is between 0 and 1."""
     if not 0 < rate < 1:
-        raise TrialError(f"false positive rate {rate:g}", "it is not between 0 and 1", "0.001 to 0.5", "--fpr 0.05")
+        raise TrialError(f"false positive rate {rate:g}", "it is not between 0 and 1", "0.001 to 0.5", _use(0.05))
     return rate

@@ -369,9 +369,11 @@ def facts(learner: InpaintLearner, data: InpaintDataset) -> dict[str, Any]:  # n
 def final_files(learner: InpaintLearner, data: InpaintDataset) -> dict[str, bytes]:
     """Files written after the last epoch: the per-image metrics of the test images, and pictures of the worst ones.
 
-    Empty if this process has not evaluated all test images itself, which is so with several workers, or if a trial
-    that was already finished is only finalised again: another evaluation pass would delay the other workers.
+    Empty if this process has not evaluated all test images itself, which is so with several workers: an evaluation of
+    all of them here would delay the others.
     """
+    if learner.tested is None and learner.workers.size == 1:  # the trial goes on after its last checkpoint
+        evaluate(learner, data, "test")
     if learner.tested is None:
         return {}
     worst = per_image.worst(learner.tested)

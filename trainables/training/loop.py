@@ -294,7 +294,7 @@ def _finish(
         history[-1] = last = _evaluate(task, learner, data, last, ("test",))
     rated_later = getattr(data, "protocol", None) is not None and session.goal.epochs  # takes minutes
     if rated_later:
-        final_files = (task.final_files(learner, data) if leads else {}) or final_files
+        final_files = final_files or (task.final_files(learner, data) if leads else {})
         _save(learner, history, best, session, final_files)
     scores = task.extra(learner, data, session.goal.extra)
     history[-1] = last = {**last, **{f"test/{name}": value for name, value in scores.items()}}

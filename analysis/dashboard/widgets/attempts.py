@@ -98,8 +98,11 @@ def provenance(trial: str) -> None:
     if results:
         result = results[max(results)]
         took = (result.get("ended_at") or 0) - (result.get("started_at") or 0)
+        measured = {
+            f"measured later, by {one['attempt']}": ", ".join(one["columns"]) for one in result.get("measured", ())
+        }
         facts = {
-            "attempt": result.get("attempt"),
+            **(measured or {"attempt": result.get("attempt")}),
             "took": wording.duration(took),
             **result.get("facts", {}),
             **result.get("provenance", {}),

@@ -11,7 +11,7 @@ from sweeps.cli.programs.json_document import JsonDocument, JsonOutput, Protocol
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
-    from cluster.driver.trial_queue import Job
+    from cluster.driver.queue.trial_queue import Job
     from sweeps.api import StudyCost
     from sweeps.results.cost import Estimate
     from sweeps.spec.plan import Arm, Plan
@@ -55,6 +55,7 @@ class PlannedSweep(JsonOutput):
     trials: int = Field(description="different trials of the plan")
     cached: int = Field(description="trials that the store has")
     left: list[PlannedTrial] = Field(description="trials to run")
+    measure: list[PlannedTrial] = Field(description="finished trials to measure by further metrics, without training")
     failed: list[PlannedTrial] = Field(description="trials that failed before; `--retry` runs them again")
     left_out: int = Field(description="trials of arms that --arms or --skip-arms leaves out")
     suggestions: int = Field(description="suggestions of searches that are left")
@@ -123,12 +124,13 @@ def planned(work: PendingWork, estimate: Estimate | None) -> PlannedSweep:
         name=work.plan.name,
         protocol=protocol_name(work.plan.protocol),
         trials=len(work.plan.runs()),
-        cached=work.cached,
-        left=_jobs(work.jobs),
+        cached=work.done,
+        left=_jobs(work.to_train),
+        measure=_jobs(work.to_measure),
         failed=_jobs(work.failed),
         left_out=work.left_out,
         suggestions=sum(left),
-        notes=[note for note in (work.continued, *work.failures, work.stale) if note],
+        notes=[note for note in (work.continued, *work.failures, work.incomplete, work.stale) if note],
         time=time,
     )
 

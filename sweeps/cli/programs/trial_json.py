@@ -29,7 +29,10 @@ class TrialOutput(JsonOutput):
     )
     epoch: int | None = Field(description="last epoch known to have ended")
     silent_s: float | None = Field(None, description="of a running trial: seconds since its last heartbeat")
-    error: dict[str, Any] | None = Field(None, description="of a failed trial: type, message, traceback and place")
+    error: dict[str, Any] | None = Field(
+        None,
+        description="of a failed trial, or a finished one that could not be measured: type, message, traceback, place",
+    )
 
 
 class SearchOutput(JsonOutput):

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from sweeps.spec.schema import ClaimSpec, SeedsUntil
+from sweeps.spec.sections.claims import ClaimSpec
+from sweeps.spec.sections.seeds import SeedsUntil
 from sweeps.store.shapes.stored_object import Json, StoredObject
 
 

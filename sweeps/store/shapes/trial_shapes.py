@@ -73,6 +73,15 @@ class EndShape(StoredObject):
     error: ErrorShape | None = None
 
 
+class MeasuredShape(StoredObject):
+    """Columns that a later attempt has added to a result."""
+
+    columns: list[str] = []
+    attempt: str = ""
+    at: float | None = None
+    provenance: ProvenanceShape = ProvenanceShape()
+
+
 class ResultShape(StoredObject):
     attempt: str = ""
     epochs: int | None = None
@@ -82,6 +91,9 @@ class ResultShape(StoredObject):
     files: dict[str, str] = {}
     """SHA-256 of the files of values that were stored with the last samples, by name; results of older versions have
     no such field."""
+    extra: list[str] = []
+    """Metrics of `report.extra` that were asked for."""
+    measured: list[MeasuredShape] = []
     started_at: float | None = None
     ended_at: float | None = None
     provenance: ProvenanceShape = ProvenanceShape()

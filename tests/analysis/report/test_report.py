@@ -117,6 +117,17 @@ FIRST = [
     ),
     ([ArmSpec("net", 26.0), ArmSpec("twin", 26.01, sd=0.4)], r"is not distinguishable from"),
     (
+        [ArmSpec("net", 26.0, sd=0.4), *(ArmSpec(f"twin {n}", 26.0 + n / 100, sd=0.4) for n in range(7))],
+        r"; it is not distinguishable from any of the 7 other arms\.$",
+    ),
+    (
+        [
+            ArmSpec("net", 26.0, sd=0.4),
+            *(ArmSpec(f"twin {n}", 26.0 + n, sd=0.4) for n in (-9, *(k / 100 for k in range(7)))),
+        ],
+        r"not distinguishable from 7 of the 8 other arms, among them the baseline\.$",
+    ),
+    (
         [ArmSpec("net", 26.0, states=QUEUED), FILL],
         r"No answer yet: no trained arm .* of the fills without training “telea”",
     ),

@@ -15,7 +15,7 @@ import ray
 
 from cluster.connection import address, connection
 from sweeps.errors import SweepError
-from sweeps.spec.schema import Resources
+from sweeps.spec.sections.resources import Resources
 from tests.cluster.connection.sockets import beyond_loopback
 from tests.cluster.heads import TOKEN, TOKEN_VARIABLES, Head
 from tests.conftest import MARK, _started_with

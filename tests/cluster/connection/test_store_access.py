@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from cluster.connection import store_access
-from cluster.driver import trial_queue
-from cluster.driver.trial_queue import FALSE_STARTS, Job, TrialQueue
+from cluster.driver.queue import store_away
+from cluster.driver.queue.crashes import FALSE_STARTS
+from cluster.driver.queue.trial_queue import Job, TrialQueue
 from cluster.worker.storage_errors import away_error, away_state
 from cluster.worker.worker import WorkerOptions, open_cached, run_trial
 from sweeps.errors import StoreAwayError
@@ -64,7 +65,7 @@ def test_the_trial_has_not_failed_and_the_run_ends_where_no_machine_reaches_it(
         assert taken is not None
         queue.give_back(taken[0], away(f"node{number % 2}"))
     assert queue.storage_error is None, "the run waits as long as the driver would"
-    monkeypatch.setattr(trial_queue, "patience", lambda: 0.0)
+    monkeypatch.setattr(store_away, "patience", lambda: 0.0)
     taken = queue.take()
     assert taken is not None
     queue.give_back(taken[0], away("node0"))
@@ -76,7 +77,7 @@ def test_the_trial_has_not_failed_and_the_run_ends_where_no_machine_reaches_it(
 
 
 def test_one_machine_that_reaches_it_keeps_the_run_going(queue: TrialQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_queue, "patience", lambda: 0.0)
+    monkeypatch.setattr(store_away, "patience", lambda: 0.0)
     for _ in range(2 * FALSE_STARTS):
         taken = queue.take()
         assert taken is not None

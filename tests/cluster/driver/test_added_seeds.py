@@ -14,8 +14,9 @@ import pytest
 from analysis.claims.added_seeds import open_arms
 from cluster.driver import driver
 from cluster.driver.execution import NoEvents, RunResult
-from cluster.driver.looks import at_most, execute_looks, grown
+from cluster.driver.looks import at_most, execute_looks, grown, is_judged
 from sweeps.cli.main import main
+from sweeps.results import missing_metrics
 from sweeps.run_options import RunOptions
 from sweeps.spec import expand, loader
 from sweeps.spec.plan import Plan
@@ -99,6 +100,20 @@ def finish(plan: Plan, store: FolderStore, most: int = 1000) -> None:
             body = {"history": {"epoch": [1.0], "test/score": [score]}, "facts": {}, "provenance": {}}
             assert stored_trials.finish(store, attempt, trial.epochs, body)
             attempts.end(store, attempt, "done", 1.0)
+
+
+def test_seeds_stay_while_a_metric_that_no_claim_judges_is_missing(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path / "store")
+    for _ in range(3):
+        finish(grown(plan, store, open_arms), store)
+    monkeypatch.setattr(missing_metrics, "asked", lambda _: ("fid",))
+    monkeypatch.setattr(missing_metrics, "measurable", lambda _, trials: set(trials))
+    now = grown(plan, store, open_arms)
+    assert {arm.name: len(arm.trials) for arm in now.arms} == SEEDS
+    assert len(driver.work_left(now, store, schema).to_measure) == sum(SEEDS.values())
+    assert (is_judged(plan, ["fid"]), is_judged(plan, ["score"])) == (False, True)
 
 
 def test_the_seeds_follow_from_the_results_in_the_store(plan: Plan, tmp_path: Path) -> None:

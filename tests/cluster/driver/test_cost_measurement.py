@@ -11,7 +11,7 @@ import pytest
 
 from cluster.driver import cost_measurement, driver, early_stopping_check
 from sweeps.results.cost import Estimate, TimedTrial
-from sweeps.spec.schema import SearchFileSpec
+from sweeps.spec.sections.search import SearchFileSpec
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from cluster.driver.early_stopping import EarlyStopping
-from sweeps.spec.schema import EarlyStoppingSpec
+from sweeps.spec.sections.search import EarlyStoppingSpec
 
 METRIC = "val/psnr_db"
 

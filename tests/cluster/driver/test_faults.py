@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cluster.driver import trial_queue
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue import crashes
+from cluster.driver.queue.trial_queue import Job
 from cluster.runners import ray_tune
 from sweeps.results import progress
 from sweeps.search.search import stored_searches
@@ -74,7 +74,7 @@ def test_out_of_memory_and_a_process_that_always_dies_fail_alone(
 
     Each try starts a process, which takes seconds; `test_trial_queue.py` counts up to the real limit.
     """
-    monkeypatch.setattr(trial_queue, "CRASHES", 2)
+    monkeypatch.setattr(crashes, "CRASHES", 2)
     monkeypatch.setattr(ray_tune, "_train", doubles.fails(blind=doubles.takes_all_memory, narrow=doubles.dies))
     plan = planned(text=SMALL.replace("arms:\n", "arms:\n  - {name: narrow, set: {model.width: 4}}\n"))
     watched = run(plan, store, data_root, ray_address)

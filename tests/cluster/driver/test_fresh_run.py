@@ -9,7 +9,7 @@ import pytest
 
 from cluster.driver import driver, fresh_run
 from cluster.driver.execution import NoEvents, RunResult, execute_plan
-from cluster.driver.trial_queue import Job, ProgressListener
+from cluster.driver.queue.trial_queue import Job, ProgressListener
 from sweeps.run_options import RunOptions
 from sweeps.spec.plan import Plan
 from sweeps.store import attempts, layout, plans

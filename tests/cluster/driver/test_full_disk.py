@@ -12,8 +12,8 @@ import pytest
 
 from cluster.driver import driver
 from cluster.driver.early_stopping import EarlyStopping
-from cluster.driver.leases import Leases
-from cluster.driver.trial_queue import SearchWork, TrialQueue
+from cluster.driver.queue.leases import Leases
+from cluster.driver.queue.trial_queue import SearchWork, TrialQueue
 from cluster.multi_worker import groups
 from cluster.multi_worker.group_host import LOST
 from cluster.worker.storage_errors import STORAGE, storage_error, storage_state

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cluster.driver import driver
-from cluster.driver.leases import Leases
+from cluster.driver.queue.leases import Leases
 from cluster.worker import worker
 from sweeps.errors import StoreAwayError
 from sweeps.holders import LEASE_S

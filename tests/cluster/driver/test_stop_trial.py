@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.driver import driver
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from sweeps.cli.main import main
 from sweeps.run_options import RunOptions
 from sweeps.store import checkpoints

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import ray
 
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from cluster.multi_worker import groups
 from sweeps.holders import this_process
 from sweeps.store import attempts as stored_attempts

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from cluster.multi_worker import groups
 from sweeps.results import progress
 from sweeps.search.search import stored_searches

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.driver.trial_queue import TrialQueue
+from cluster.driver.queue.trial_queue import TrialQueue
 from cluster.runners import ray_tune
 from sweeps.errors import SweepError
 from sweeps.store.base import Store

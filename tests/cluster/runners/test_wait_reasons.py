@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.connection import waiting
-from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.driver.queue.trial_queue import Job, TrialQueue
 from cluster.runners import in_process, wait_reasons
 from cluster.worker.worker import WorkerOptions
 from sweeps.store.base import Store

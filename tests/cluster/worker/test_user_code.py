@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cluster.driver import driver
-from cluster.driver.trial_queue import Job
+from cluster.driver.queue.trial_queue import Job
 from cluster.worker.user_code import bring_code
 from sweeps.cli import common
 from sweeps.cli.main import main

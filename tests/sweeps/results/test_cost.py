@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cluster.driver.driver import PendingWork
+from cluster.driver.queue.trial_queue import Job
 from sweeps.cli import console
 from sweeps.errors import SweepError
 from sweeps.results import check_unchanged, cost, progress
@@ -127,21 +129,19 @@ def test_the_end_is_never_before_the_longest_trial() -> None:
 
 def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-
-    class Work:
-        plan, jobs, cached, failed, searches, nothing, continued, stale = expand(), [1, 2], 3, [], [], False, "", ""
-        failures, left_out = (), 0
-
+    measured = Job("c", 4, "wide · seed 1", ("sharpness",))
+    work = PendingWork(expand(), [Job("a", 4, "base · seed 0"), Job("b", 4, "base · seed 1"), measured], 2, [], [])
     line = CostLine(("base",), 2, 8, False, True, Speed(900.0, 0.0, "2 finished", "H200"))
     other = CostLine(("wide",), 1, 4, True, True, None)
-    console.plan(Work(), Estimate((line, other), 2, "2 CPUs here", HERE, ("early stopping can",)))
+    console.plan(work, Estimate((line, other), 2, "2 CPUs here", HERE, ("early stopping can",)))
     out = capsys.readouterr().out
     assert "3 arms x 2 seeds = 5 different trials, 3 done before, 2 to run" in out
+    assert "1 finished trial lacks `sharpness` of `report.extra`; a run measures the trained networks" in out
     assert "up to 12 epochs, 2.0 h of computing; about 60 min with 2 trials at once (2 CPUs here)" in out
     assert "times were measured on H200; this machine is EPYC, 1 thread" in out
     assert "without 1 of 2 kinds of trials, for which no times are known: sweeps plan FILE --measure" in out
     assert "warning: early stopping can" in out
-    console.plan(Work(), Estimate((other,)))
+    console.plan(work, Estimate((other,)))
     assert "up to 4 epochs; time unknown: sweeps plan FILE --measure" in capsys.readouterr().out
 
 

@@ -17,7 +17,7 @@ from sweeps.cli.new.skeletons import SWEEPS
 from sweeps.errors import SweepError
 from sweeps.results import columns
 from sweeps.spec import loader, yaml_document
-from sweeps.spec.schema import CLAIM_FORMS, ClaimSpec
+from sweeps.spec.sections.claims import CLAIM_FORMS, ClaimSpec
 from tests.sweeps.conftest import SMALL
 from trainables.errors import TrialError
 

@@ -11,7 +11,8 @@ from sweeps.errors import SweepError
 from sweeps.spec import loader, yaml_document
 from sweeps.spec.loader import DIVIDED
 from sweeps.spec.plan import Plan
-from sweeps.spec.schema import TASKS, SeedsUntil
+from sweeps.spec.schema import TASKS
+from sweeps.spec.sections.seeds import SeedsUntil
 
 Expand = Callable[..., Plan]
 

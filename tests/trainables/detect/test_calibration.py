@@ -140,7 +140,7 @@ def test_validation_images_come_from_the_stored_outputs() -> None:
     named = packed(val_logit=logit, val_label=label, val_source=np.array(["a", "a", "b", "c"]))
     assert calibration.validation(named, "x").photographs == 1
     assert (
-        "2 authentic validation images of 1 photographs" in calibration.validation(named, "x").threshold(0.05, 9).note
+        "2 authentic validation images of 1 photograph," in calibration.validation(named, "x").threshold(0.05, 9).note
     )
     scanned = packed(val_logit=logit, val_label=label, val_windows=np.array([10, 14, 90, 90]))
     assert calibration.validation(scanned, "x").windows == 12

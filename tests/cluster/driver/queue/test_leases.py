@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from cluster.driver.leases import Leases
-from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.driver.queue.leases import Leases
+from cluster.driver.queue.trial_queue import Job, TrialQueue
 from cluster.runners import in_process
 from cluster.worker.worker import WorkerOptions
 from sweeps.holders import LEASE_S, this_process

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from cluster.driver import trial_queue as feed_module
 from cluster.driver.early_stopping import EarlyStopping
-from cluster.driver.leases import Leases
-from cluster.driver.trial_queue import CRASHED, CRASHES, FALSE_STARTS, Job, SearchWork, TrialQueue
+from cluster.driver.queue import trial_queue as feed_module
+from cluster.driver.queue.crashes import CRASHES, FALSE_STARTS
+from cluster.driver.queue.leases import Leases
+from cluster.driver.queue.trial_queue import CRASHED, Job, SearchWork, TrialQueue
 from cluster.worker.worker import DONE, FAILED, HELD, STOPPED
 from sweeps.holders import this_process
 from sweeps.search.arm_search import ArmSearch, pruned_key

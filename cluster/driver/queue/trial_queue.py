@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cluster.connection import waiting
 from cluster.driver.early_stopping import EarlyStopping
-from cluster.driver.leases import Leases
+from cluster.driver.queue.crashes import Crashes
+from cluster.driver.queue.leases import Leases
+from cluster.driver.queue.store_away import StoreAway
 from cluster.worker.storage_errors import away_error, storage_error
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
 from sweeps.errors import StorageError, StoreAwayError, StoreError
-from sweeps.holders import this_process
 from sweeps.search.arm_search import ArmSearch, Suggestion
-from sweeps.store import attempts as stored_attempts
-from sweeps.store import layout
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
-from sweeps.store.s3.client import patience
 from trainables.training.session import Row
 
 PRUNED = "pruned"
 """State of a trial that early stopping ended. A trial whose process died is `CRASHED`."""
-CRASHES = 3
-"""A trial fails when its process has died this often without a new epoch in between."""
-FALSE_STARTS = 10
-"""As `CRASHES`, for deaths before the trial began; usually caused by the process's previous trial ending slowly."""
 LOOK_AGAIN_S = 2.0
 """Seconds between two checks of what other drivers have done."""
 
@@ -48,6 +41,8 @@ class Job:
     """The target epoch."""
     label: str
     """The trial's name on the terminal."""
+    missing: tuple[str, ...] = ()
+    """Metrics that the finished trial lacks: its network is measured, not trained."""
 
 
 class ProgressListener(Protocol):
@@ -129,8 +124,7 @@ class TrialQueue:
         self._waiting = deque(jobs)
         self._held: list[Job] = []
         self._looked = time.monotonic()
-        self._crashes: Counter[tuple[str, bool]] = Counter()
-        self._reached: Counter[str] = Counter()
+        self._crashes = Crashes(store, self._leases)
         self._suggested: dict[Job, _SuggestedJob] = {}
         self._curves: dict[str, dict[int, float]] = {}
         self._cut: set[Job] = set()
@@ -139,9 +133,7 @@ class TrialQueue:
         self.live: dict[Job, int] = {}
         """Jobs that are handed out, each with the number of the attempt before."""
         self.halted = False
-        self._away, self._away_since = 0, 0.0
-        """How often a process could not reach the store since the last record of any trial, and since when."""
-        self._machines_away: set[str] = set()
+        self._away = StoreAway()
         self.storage_error: StoreError | None = None
         """Why a trial could not use the store: the run ends, and the trial goes on in the next one."""
         for search in self._searches:
@@ -229,13 +221,13 @@ class TrialQueue:
                 self._conclude(job, DONE)
             elif self._leases.free_after(job.trial_id) is None:
                 self._held.append(job)
-            elif self._record_crashes(job):
+            elif self._crashes.record(job.trial_id):
                 self._conclude(job, FAILED)
             else:
                 self._waiting.append(job)
 
     def _is_done(self, job: Job) -> bool:
-        return stored_trials.is_finished(self._store, job.trial_id, job.epochs)
+        return stored_trials.is_finished(self._store, job.trial_id, job.epochs, job.missing)
 
     def _is_settled(self, job: Job) -> bool:
         """Whether a search no longer needs a trial: another seed or another driver has settled its suggestion."""
@@ -271,10 +263,8 @@ class TrialQueue:
         """Take in a record. Returns whether the trial must end now: stopped early, or its suggestion is settled."""
         self._watcher.record(job, row)
         self._reporting.add(job)
-        self._away = 0
-        if int(row["epoch"]) > self._reached[job.trial_id]:  # progress resets the count of crashes
-            self._reached[job.trial_id] = int(row["epoch"])
-            self._crashes.pop((job.trial_id, True), None)
+        self._away.reached()
+        self._crashes.progress(job.trial_id, int(row["epoch"]))
         owner = self._suggested.get(job)
         if owner is None or int(row["epoch"]) >= job.epochs:
             return False
@@ -305,10 +295,10 @@ class TrialQueue:
         elif away := away_error(state):
             self._watcher.ended(job, CRASHED)
             self._waiting.append(job)
-            self._tell_away(away)
+            self._away.tell(away)
             return
         if state == CRASHED and self.storage_error is None:
-            state = self._crashed(job, after)
+            state = self._crashes.died(job.trial_id, after)
         if state == HELD:
             self._held.append(job)
             return
@@ -317,22 +307,6 @@ class TrialQueue:
             self._watcher.ended(job, CRASHED)
             return
         self._conclude(job, state)
-
-    def _tell_away(self, error: StoreAwayError) -> None:
-        """Say once for each machine that it cannot reach the store. Raises the error if no machine does for long.
-
-        The trial has not failed: it is tried again, maybe on another machine. A process that has never reached the
-        store gives up within seconds, so that a wrong address is told soon; the run is as patient as the driver.
-        """
-        machine = error.given.partition(": ")[0]
-        if machine not in self._machines_away:
-            self._machines_away.add(machine)
-            waiting.say(f"{error.given}: {error.why}; the trial is tried again")
-        if not self._away:
-            self._away_since = time.monotonic()
-        self._away += 1
-        if self._away >= FALSE_STARTS and time.monotonic() - self._away_since >= patience():
-            raise error
 
     def _conclude(self, job: Job, state: str) -> None:
         """A job is over: report it to its search, which may then be done and add arms."""
@@ -392,40 +366,3 @@ class TrialQueue:
         """Whether no job runs and, unless halted, none is left."""
         left = self._waiting or self._held or not all(search.over for search in self._searches)
         return not self.live and (self.halted or not left)
-
-    def _crashed(self, job: Job, after: int) -> str:
-        """The state of a trial whose process died: failed if the trial recorded that, or if it died too often."""
-        attempt = stored_attempts.newest_attempt(self._store, job.trial_id)
-        begun = attempt is not None and attempt.number > after
-        end = layout.get_intact(self._store, attempt.end_key) if attempt is not None and begun else None
-        if end is not None and end["state"] == FAILED:
-            return FAILED
-        self._crashes[job.trial_id, begun] += 1
-        if not self._too_often(job.trial_id, begun):
-            return CRASHED
-        return FAILED if self._record_crashes(job) else HELD  # held: its last attempt still counts as alive
-
-    def _too_often(self, trial_id: str, begun: bool) -> bool:
-        return self._crashes[trial_id, begun] >= (CRASHES if begun else FALSE_STARTS)
-
-    def _record_crashes(self, job: Job) -> bool:
-        """Record a trial whose process died too often as failed. Returns whether it is recorded.
-
-        The dead process could not record it, so this process claims an attempt to do so. Nothing is recorded for a
-        trial that may be tried again, or while the trial's last attempt still counts as alive.
-        """
-        begun = self._too_often(job.trial_id, True)
-        if not begun and not self._too_often(job.trial_id, False):
-            return False
-        after = self._leases.free_after(job.trial_id)
-        claim = {"claimed_at": time.time(), "process": this_process(), "provenance": {}}
-        attempt = None if after is None else stored_attempts.claim(self._store, job.trial_id, after, claim)
-        if attempt is not None:
-            often = self._crashes[job.trial_id, begun]
-            message = (
-                f"the trial's process died {often} times in this run{'' if begun else ' before it began'}; a common "
-                "cause is lack of memory: run fewer trials at once (--max-concurrent) or use a smaller batch"
-            )
-            error = {"type": "process died", "message": message, "traceback": ""}
-            stored_attempts.end(self._store, attempt, FAILED, time.time(), error)
-        return attempt is not None
