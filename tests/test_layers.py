@@ -259,7 +259,7 @@ def test_a_forbidden_import_is_found(path: str, source: str) -> None:
     ("path", "source"),
     [
         ("sweeps/cli/running.py", "def run():\n    from cluster.runners import ray_tune as tuner"),
-        ("sweeps/api/running.py", "if TYPE_CHECKING:\n    from cluster.driver.driver import PendingWork"),
+        ("sweeps/api/running.py", "if TYPE_CHECKING:\n    from cluster.driver.pending_work import PendingWork"),
         ("sweeps/search/samplers.py", "import optuna"),
         ("sweeps/store/local.py", "def client():\n    import boto3"),
         ("sweeps/spec/plan.py", "from .trial import Trial\nimport numpy"),

@@ -235,7 +235,7 @@ def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
     if low > within or high < -within:
         return _Finding(FAILS, sentence + margin, difference)
     more = _more(difference, [-within, within], claim)
-    return _Finding(UNDECIDED, f"{sentence}{margin} The interval includes this limit; {more}.", difference)
+    return _Finding(UNDECIDED, f"{sentence}{margin} The interval includes this limit{more}.", difference)
 
 
 def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:

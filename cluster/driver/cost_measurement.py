@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.driver.driver import IN_PROCESS, PendingWork, too_large_error
+from cluster.driver.driver import IN_PROCESS, too_large_error
+from cluster.driver.pending_work import PendingWork
 from cluster.worker import provenance
 from sweeps.results import progress
 from sweeps.results.cost import (

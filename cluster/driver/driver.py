@@ -9,13 +9,13 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cluster.connection import address as addresses
 from cluster.connection import store_access
 from cluster.driver import arm_choice
 from cluster.driver.early_stopping import EarlyStopping
+from cluster.driver.pending_work import PendingWork, trials_left
 from cluster.driver.queue.leases import Leases
 from cluster.driver.queue.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
 from cluster.worker import provenance, stale_code
@@ -23,11 +23,10 @@ from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
 from sweeps.errors import StorageError, SweepError, Terminated
 from sweeps.protocols import section as protocols
-from sweeps.results import missing_metrics, progress, untested_epochs
+from sweeps.results import missing_metrics
 from sweeps.results.columns import describe
 from sweeps.run_options import RunOptions
 from sweeps.search.arm_search import ArmSearch, with_tuned_arms
-from sweeps.search.status import failure_of
 from sweeps.spec.plan import Plan, Schema
 from sweeps.spec.sections.report import BEST
 from sweeps.spec.sections.resources import Resources
@@ -43,140 +42,8 @@ if TYPE_CHECKING:
 IN_PROCESS = addresses.IN_PROCESS
 LOOK_EVERY_S = 5.0
 """Seconds between two looks for stop requests while not all trials train; the heartbeats of those that do look too."""
-MEASURED = "a run measures the trained networks, without training"
 _INTERRUPTS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 """Signals that stop a run, and what it raises when it has stopped."""
-
-
-@dataclass(frozen=True)
-class PendingWork:
-    """What a plan has left to run."""
-
-    plan: Plan
-    """The plan, with the arms that finished searches have added."""
-    jobs: list[Job]
-    """Trials to run, and finished ones to measure."""
-    cached: int
-    """Number of trials that were finished before and are not measured."""
-    failed: list[Job]
-    """Trials that failed before; they run again only with `retry`."""
-    searches: list[ArmSearch]
-    """Searches that are not done."""
-    continued: str = ""
-    """A sentence on an unfinished run with `--fresh` that this one continues; empty if there is none."""
-    failures: tuple[str, ...] = ()
-    """Why searches that have ended have no result, a sentence each."""
-    left_out: int = 0
-    """Number of trials that are not done and belong to arms that `--arms` or `--skip-arms` leaves out."""
-    stale: str = ""
-    """On finished trials that other code than today's, or different data, have made, and on those that are trained
-    again for other metrics; empty if nobody looked."""
-    lost: tuple[tuple[str, ...], ...] = ()
-    """The missing metrics of each finished trial that cannot be measured, since the store lacks its network."""
-
-    untested: str = ""
-    """A sentence on finished trials without test values at epochs that the report asks for; empty if there are none."""
-
-    @property
-    def to_train(self) -> list[Job]:
-        """Trials to run."""
-        return [job for job in self.jobs if not job.missing]
-
-    @property
-    def to_measure(self) -> list[Job]:
-        """Finished trials whose networks are measured by metrics that they lack, without training."""
-        return [job for job in self.jobs if job.missing]
-
-    @property
-    def done(self) -> int:
-        """Number of trials that were finished before."""
-        return self.cached + len(self.to_measure)
-
-    @property
-    def incomplete(self) -> str:
-        """Sentences on finished trials that lack metrics or tests; empty if there are none."""
-        measured = missing_metrics.sentence([job.missing for job in self.to_measure], MEASURED)
-        lost = missing_metrics.sentence(self.lost, missing_metrics.TRAIN_AGAIN)
-        return " ".join(filter(None, [measured, lost, self.untested]))
-
-    @property
-    def nothing(self) -> bool:
-        return not self.jobs and not self.searches
-
-
-def work_left(
-    plan: Plan, store: Store, schema: Schema, retry: bool = False, copied: record_cache.CachedStore | None = None
-) -> PendingWork:
-    """Compare a plan with the store. A finished trial costs at most one look-up of a key.
-
-    copied: the store as it has been read just now, so that no result is read again.
-    """
-    tunings = [ArmSearch(store, plan, arm, schema, time.time) for arm in plan.searched]
-    if retry:
-        for tuning in tunings:
-            tuning.search.forget_failures()
-    plan_with_tuned = with_tuned_arms(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
-    left = _left(plan_with_tuned, copied or record_cache.cached(store, plan.name), retry)
-    ended = [tuning for tuning in tunings if tuning.search.done]
-    failures = (failure_of(store, plan.name, tuning.arm.name, tuning.search.asks()) for tuning in ended)
-    pending = [tuning for tuning in tunings if not tuning.search.done]
-    return PendingWork(
-        plan_with_tuned,
-        left.jobs,
-        left.cached,
-        left.failed,
-        pending,
-        failures=tuple(filter(None, failures)),
-        lost=left.lost,
-        untested=left.untested,
-    )
-
-
-def narrowed(work: PendingWork, options: RunOptions) -> PendingWork:
-    """The part of the work that belongs to the arms which `--arms` and `--skip-arms` choose."""
-    if not options.arms and not options.skip_arms:
-        return work
-    chosen = {(trial.id, trial.epochs) for trial, _ in arm_choice.part(work.plan, options).runs()}
-    jobs, failed = ([job for job in jobs if (job.trial_id, job.epochs) in chosen] for jobs in (work.jobs, work.failed))
-    return replace(
-        work,
-        jobs=jobs,
-        cached=work.cached + len(work.to_measure) - sum(bool(job.missing) for job in jobs),
-        failed=failed,
-        searches=[tuning for tuning in work.searches if arm_choice.searches(work.plan, options, tuning.arm)],
-        left_out=len(work.to_train) - sum(not job.missing for job in jobs),
-    )
-
-
-class _Left(NamedTuple):
-    """The trials of a plan by what they need, see `PendingWork`."""
-
-    jobs: list[Job]
-    cached: int
-    failed: list[Job]
-    lost: tuple[tuple[str, ...], ...]
-    untested: str
-
-
-def _left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> _Left:
-    runs = plan.runs()
-    states = record_cache.states_of(copied, progress.by_trial((trial.id, trial.epochs) for trial, _ in runs))
-    jobs: list[Job] = []
-    failed: list[Job] = []
-    done: dict[tuple[str, int], str] = {}
-    for trial, label in runs:
-        state = states[trial.id].at(trial.epochs)
-        if state == "done":
-            done[trial.id, trial.epochs] = label
-        else:
-            (failed if state == "failed" and not retry else jobs).append(Job(trial.id, trial.epochs, label))
-    report = plan.sweep.spec.report
-    found = missing_metrics.of_trials(copied, done, missing_metrics.asked(report.extra))
-    able = missing_metrics.measurable(copied, found)
-    jobs += [Job(*trial, done[trial], names) for trial, names in found.items() if trial in able]
-    lost = tuple(names for trial, names in found.items() if trial not in able)
-    untested = untested_epochs.sentence(copied, done, report.test_epochs, report.at)
-    return _Left(jobs, len(runs) - len(jobs) - len(failed), failed, lost, untested)
 
 
 def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
@@ -317,7 +184,7 @@ class _Driver:
         planned = {(trial.id, trial.epochs) for trial, _ in self.plan.runs()}
         self.plan = with_tuned_arms(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
         write(self.plan, self._store, self._options.command)
-        jobs = _left(self.plan, record_cache.CachedStore(self._store, self.plan.name), self._options.retry).jobs
+        jobs = trials_left(self.plan, record_cache.CachedStore(self._store, self.plan.name), self._options.retry).jobs
         chosen = {(trial.id, trial.epochs) for trial, _ in arm_choice.part(self.plan, self._options).runs()}
         added = [job for job in jobs if (job.trial_id, job.epochs) in chosen - planned]
         restore(self.plan, added, self._store)

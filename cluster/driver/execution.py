@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from cluster.driver import arm_choice, driver, forging, fresh_run, planned_data
-from cluster.driver.driver import PendingWork
+from cluster.driver import arm_choice, driver, forging, fresh_run, pending_work, planned_data
+from cluster.driver.pending_work import PendingWork
 from cluster.driver.queue.trial_queue import Job, ProgressListener
 from cluster.worker import inputs, stale_code
 from cluster.worker.stale_code import StaleCode
@@ -122,7 +122,7 @@ def execute_plan(
         driver.forget(chosen, store, {*data.trials, *(trial for trial, _ in stale.trials)})
         stale = StaleCode({}, 0)
         copied, data = _read(chosen, store, options)
-    work = driver.narrowed(driver.work_left(plan, store, schema, options.retry, copied), options)
+    work = pending_work.narrowed(pending_work.work_left(plan, store, schema, options.retry, copied), options)
     again = retrained_for_metrics(copied, before, plan)
     notes = " ".join(filter(None, [stale.sentence, *data.mixed, again]))
     work = replace(work, continued=continued, stale=notes)
@@ -142,7 +142,7 @@ def execute_plan(
         with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as listener:
             driver.run(work, store, schema, options, listener, data=data.digests)
         stored = stored_plans.newest_plan(store, plan.name) or stored
-        left = driver.narrowed(driver.work_left(plan, store, schema), options)
+        left = pending_work.narrowed(pending_work.work_left(plan, store, schema), options)
     result = RunResult(stored, left)
     if result.complete and whole is None:
         fresh_run.end(plan, store)

@@ -35,7 +35,7 @@ from trainables.forgery import forged_index
 from trainables.training.session import available_device
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import PendingWork
+    from cluster.driver.pending_work import PendingWork
     from trainables.forgery.shards import Shard
     from trainables.inpaint.inference import LoadTrained
 

@@ -10,7 +10,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Collection, Mapping
 
-from cluster.driver import driver, fresh_run
+from cluster.driver import fresh_run, pending_work
 from cluster.driver.execution import RunEvents, RunResult, execute_plan
 from sweeps.run_options import RunOptions
 from sweeps.spec.expand import trials_of
@@ -47,7 +47,7 @@ def execute_looks(plan: Plan, store: Store, options: RunOptions, events: RunEven
             return result
         stopped = stored_plans.stop_requests(store, plan.name, stored_plans.ALL_RUNS) - stops_seen
         if stopped or options.out_of_time:
-            return dataclasses.replace(result, left=driver.work_left(larger, store, schema))
+            return dataclasses.replace(result, left=pending_work.work_left(larger, store, schema))
         print(_added(planned, larger), file=sys.stderr)
         planned = larger
         now = dataclasses.replace(options, fresh=False, replace=False, retrain_stale=False, retry=False)
@@ -59,7 +59,7 @@ def grown(plan: Plan, store: Store, open_arms: OpenArms) -> Plan:
     seeds = dict.fromkeys((arm.name for arm in plan.arms), plan.looks.first)
     now = with_seeds(plan, seeds)
     for look in plan.looks.looks[1:]:
-        work = driver.work_left(now, store, schema)
+        work = pending_work.work_left(now, store, schema)
         if work.to_train or any(is_judged(plan, job.missing) for job in work.to_measure):
             break
         names = open_arms(store, now.to_json([]))

@@ -22,7 +22,7 @@ from trainables.data import leaks
 from trainables.data.fingerprints import Fingerprint, fingerprints
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import PendingWork
+    from cluster.driver.pending_work import PendingWork
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.driver import driver
-from cluster.driver.driver import PendingWork
 from cluster.driver.execution import RunEvents
+from cluster.driver.pending_work import PendingWork
 from cluster.driver.queue.trial_queue import Job
 from sweeps.results import data_versions, missing_metrics
 from sweeps.run_options import RunOptions

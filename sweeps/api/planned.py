@@ -33,7 +33,7 @@ class SweepPlan(Plan):
 
     def _work(self) -> list[str]:
         """Sentences on the trials that are done and left."""
-        from cluster.driver import cost_measurement, driver
+        from cluster.driver import cost_measurement, driver, pending_work
         from sweeps.errors import SweepError
         from sweeps.run_options import RunOptions
         from trainables import schema
@@ -42,7 +42,7 @@ class SweepPlan(Plan):
         if self.store is None:
             return [f"{count(trials, 'trial')}; plan it with a store to see which are done."]
         try:
-            work = driver.work_left(self, self.store, schema)
+            work = pending_work.work_left(self, self.store, schema)
             where = driver.chosen_address(self, RunOptions())
             cost = None if work.nothing else cost_measurement.estimate(work, self.store, where, None, False)
         except SweepError as error:  # the store is away: the plan itself can still be shown

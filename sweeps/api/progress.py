@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunEvents, RunResult
+    from cluster.driver.pending_work import PendingWork
     from cluster.driver.queue.trial_queue import Job
     from sweeps.spec.plan import Plan
     from sweeps.store.base import Store

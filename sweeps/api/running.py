@@ -18,8 +18,8 @@ from sweeps.errors import SweepError
 from sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunEvents, RunResult
+    from cluster.driver.pending_work import PendingWork
     from cluster.driver.reproduction import Reproduction
     from sweeps.api.arguments import StoreLike
     from sweeps.api.planned import SweepPlan
@@ -110,13 +110,13 @@ def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace:
 
 def work_left(plan: Plan, store: StoreLike, options: RunOptions | None = None) -> PendingWork:
     """The trials and searches of a plan that are not done in a store. options: `arms` and `skip_arms` of a run."""
-    from cluster.driver import driver
+    from cluster.driver import pending_work
     from sweeps.results.older_code import retrained_for_metrics
     from sweeps.store import plans as stored_plans
     from trainables import schema
 
     store = arguments.plain_store(store)
-    work = driver.narrowed(driver.work_left(plan, store, schema), options or RunOptions())
+    work = pending_work.narrowed(pending_work.work_left(plan, store, schema), options or RunOptions())
     again = retrained_for_metrics(store, stored_plans.newest_plan(store, plan.name), plan)
     return dataclasses.replace(work, stale=again)
 

@@ -19,8 +19,8 @@ from sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
     from analysis.trackers import RunWriter, TrackedRun, Tracker
-    from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunEvents, RunResult
+    from cluster.driver.pending_work import PendingWork
     from cluster.driver.queue.trial_queue import Job, ProgressListener
     from sweeps.spec.plan import Plan
     from sweeps.store.base import Store

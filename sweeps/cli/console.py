@@ -22,7 +22,7 @@ from sweeps.store.base import Store
 from sweeps.wording import count
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import PendingWork
+    from cluster.driver.pending_work import PendingWork
     from sweeps.api import SweepStatus
     from sweeps.results.cost import CostLine, Estimate, Speed
     from sweeps.results.progress import TrialState

@@ -24,8 +24,8 @@ from sweeps.cli import common, console
 from sweeps.results.columns import EPOCH, TIME_S, describe
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunResult
+    from cluster.driver.pending_work import PendingWork
     from cluster.driver.queue.trial_queue import Job
     from sweeps.spec.plan import Plan
     from sweeps.store.base import Store

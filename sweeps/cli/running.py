@@ -13,8 +13,8 @@ from sweeps.errors import SweepError
 from sweeps.wording import count
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunEvents, RunResult
+    from cluster.driver.pending_work import PendingWork
     from sweeps.results.cost import Estimate
     from sweeps.spec.plan import Plan
     from sweeps.store.base import Store

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.queue.trial_queue import Job
 from sweeps.run_options import RunOptions
 from sweeps.search.search import Search, stored_searches
@@ -68,7 +68,7 @@ def search(rule: str, options: argparse.Namespace, folder: Path) -> tuple[Search
     file = folder / f"{rule}.yaml"
     file.write_text(SWEEP.format(rule=rule, **vars(options)))
     store, count = FolderStore(folder / rule), Count()
-    work = driver.work_left(expand.expand(loader.load(file), schema), store, schema)
+    work = pending_work.work_left(expand.expand(loader.load(file), schema), store, schema)
     driver.write(work.plan, store, ())
     root = str(Path(os.environ.get("SWEEPS_DATA", "../shared/data")).resolve())
     driver.run(work, store, schema, RunOptions(data=root), count)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.queue.trial_queue import Job
 from sweeps.run_options import RunOptions
 from sweeps.spec import expand, loader
@@ -61,7 +61,7 @@ def measure(address: str, trials: int, group: str) -> None:
         file.write_text(SWEEP)
         planned = expand.expand(loader.load(file, changes=(f"seeds={trials}", f"resources.group={group}")), schema)
         store, clock = FolderStore(Path(folder) / "store"), Clock()
-        work = driver.work_left(planned, store, schema)
+        work = pending_work.work_left(planned, store, schema)
         driver.write(planned, store, ())
         began = time.monotonic()
         driver.run(work, store, schema, RunOptions(address, os.environ.get("SWEEPS_DATA")), clock)

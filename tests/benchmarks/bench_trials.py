@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.queue.trial_queue import Job
 from sweeps.run_options import RunOptions
 from sweeps.spec import expand, loader
@@ -80,7 +80,7 @@ def main() -> None:
         planned = expand.expand(loader.load(file), schema)
         store, clock = FolderStore(Path(folder) / "store"), Clock()
         driver.write(planned, store, ())
-        work = driver.work_left(planned, store, schema)
+        work = pending_work.work_left(planned, store, schema)
         before = memory_mb(), open_files()
         driver.run(work, store, schema, RunOptions(data=root), clock)
         after = memory_mb(), open_files()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.queue.trial_queue import Job
 from sweeps.results.columns import same_numbers
 from sweeps.run_options import RunOptions
@@ -66,7 +66,7 @@ def run(plan: Plan, store: Store, data_root: Path, address: str = driver.IN_PROC
     """Run what the store lacks of a plan."""
     watched = Watched()
     chosen = RunOptions(address=address, data=data_root, **settings)
-    work = driver.work_left(plan, store, schema, chosen.retry)
+    work = pending_work.work_left(plan, store, schema, chosen.retry)
     if not work.nothing:
         driver.check(work.plan, chosen)
     driver.write(work.plan, store, ())

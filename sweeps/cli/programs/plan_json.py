@@ -10,7 +10,7 @@ from pydantic import Field
 from sweeps.cli.programs.json_document import JsonDocument, JsonOutput, ProtocolName, protocol_name
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import PendingWork
+    from cluster.driver.pending_work import PendingWork
     from cluster.driver.queue.trial_queue import Job
     from sweeps.api import StudyCost
     from sweeps.results.cost import Estimate

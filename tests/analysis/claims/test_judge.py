@@ -111,6 +111,7 @@ def test_verdicts(study_of: Any, claim: Mapping[str, Any], expected: str) -> Non
     found = study_of(claim)
     assert found.verdict == expected, found.sentence
     assert found.sentence.endswith(".")
+    assert not re.search(r"[;,.:] *[;,.:]|  |\( | \)", found.sentence), "marks that follow each other"
 
 
 def test_a_sentence_has_figures_and_n(study_of: Any) -> None:

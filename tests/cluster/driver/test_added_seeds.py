@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from analysis.claims.added_seeds import open_arms
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.execution import NoEvents, RunResult
 from cluster.driver.looks import at_most, execute_looks, grown, is_judged
 from sweeps.cli.main import main
@@ -112,7 +112,7 @@ def test_seeds_stay_while_a_metric_that_no_claim_judges_is_missing(
     monkeypatch.setattr(missing_metrics, "measurable", lambda _, trials: set(trials))
     now = grown(plan, store, open_arms)
     assert {arm.name: len(arm.trials) for arm in now.arms} == SEEDS
-    assert len(driver.work_left(now, store, schema).to_measure) == sum(SEEDS.values())
+    assert len(pending_work.work_left(now, store, schema).to_measure) == sum(SEEDS.values())
     assert (is_judged(plan, ["fid"]), is_judged(plan, ["score"])) == (False, True)
 
 

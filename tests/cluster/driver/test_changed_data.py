@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cluster.driver import driver, forging, planned_data
+from cluster.driver import driver, forging, pending_work, planned_data
 from cluster.driver.execution import NoEvents
 from sweeps.cli.common import DONE, USER_ERROR
 from sweeps.cli.main import main
@@ -264,7 +264,7 @@ def test_a_node_with_other_data_refuses_its_trial_by_name(root: Path, store: Sto
     file.write_text(INPAINT)
     planned = expand.expand(loader.load(file), schema)
     driver.write(planned, store, ())
-    work = driver.work_left(planned, store, schema)
+    work = pending_work.work_left(planned, store, schema)
     first, *others = work.jobs
     driver.run(replace(work, jobs=[first]), store, schema, RunOptions("in-process", data=root), NoEvents())
 
@@ -280,7 +280,7 @@ def test_a_node_with_other_data_refuses_its_trial_by_name(root: Path, store: Sto
 
     accepting = RunOptions("in-process", data=other, accept_changed_data=True, retry=True)
     driver.run(work, store, schema, accepting, NoEvents(), data=told)
-    assert not driver.work_left(planned, store, schema).jobs
+    assert not pending_work.work_left(planned, store, schema).jobs
     assert len(data_versions.mixed_data_of(store, planned.to_json([]))) == 1
 
 

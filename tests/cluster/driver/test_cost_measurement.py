@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.driver import cost_measurement, driver, early_stopping_check
+from cluster.driver import cost_measurement, driver, early_stopping_check, pending_work
 from sweeps.results.cost import Estimate, TimedTrial
 from sweeps.spec.sections.search import SearchFileSpec
 from sweeps.store import attempts as stored_attempts
@@ -74,7 +74,7 @@ def test_lower_can_be_better() -> None:
 def estimated(
     planned: Planned, store: FolderStore, data_root: Path, measured: bool = False, text: str = SMALL
 ) -> Estimate:
-    work = driver.work_left(planned(text=text), store, schema)
+    work = pending_work.work_left(planned(text=text), store, schema)
     return cost_measurement.estimate(work, store, driver.IN_PROCESS, data_root, measured)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.driver import driver, fresh_run
+from cluster.driver import driver, fresh_run, pending_work
 from cluster.driver.execution import NoEvents, RunResult, execute_plan
 from cluster.driver.queue.trial_queue import Job, ProgressListener
 from sweeps.run_options import RunOptions
@@ -25,7 +25,7 @@ class Events(NoEvents):
     def __init__(self, store: FolderStore, stop: bool) -> None:
         self.store, self.stop, self.continued = store, stop, ""
 
-    def planned(self, work: driver.PendingWork) -> None:
+    def planned(self, work: pending_work.PendingWork) -> None:
         self.continued = work.continued
 
     def progress(self, *_: object) -> contextlib.AbstractContextManager[ProgressListener]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.queue.leases import Leases
 from cluster.driver.queue.trial_queue import SearchWork, TrialQueue
@@ -68,7 +68,7 @@ def test_a_full_disk_ends_the_run_and_no_try(
             disk.full = True
 
     plan = planned("arms=[]", "epochs=2", text=SEARCHED)
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     driver.write(plan, store, ())
     options = RunOptions(address="in-process", data=data_root, checkpoint_every_s=0)
     with pytest.raises(StorageError, match="the disk is full"):
@@ -85,7 +85,7 @@ def test_a_definition_that_is_lost_while_a_run_goes_on_ends_the_run_and_no_trial
     planned: Planned, store: Store, data_root: Path, damage: str
 ) -> None:
     plan = planned("epochs=1")
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     driver.write(plan, store, ())
     for job in work.jobs:
         key = layout.trial_key(job.trial_id)
@@ -93,7 +93,7 @@ def test_a_definition_that_is_lost_while_a_run_goes_on_ends_the_run_and_no_trial
     options = RunOptions(address="in-process", data=data_root)
     with pytest.raises(StorageError, match="deleted or damaged since the run began"):
         driver.run(work, store, schema, options, Watched())
-    left = driver.work_left(plan, store, schema)
+    left = pending_work.work_left(plan, store, schema)
     assert not left.failed
     driver.restore(plan, left.jobs, store)
     assert {state for state, _ in run(plan, store, data_root).events} <= {"started", "done"}
@@ -124,14 +124,14 @@ def test_on_ray_a_store_that_is_gone_ends_the_run_and_no_trial(
                 store.root.rename(away)
 
     plan = planned("arms=[]", "report.test_epochs=[]", *changes, text=SEARCHED)
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     driver.write(plan, store, ())
     settings = {"address": ray_address, "checkpoint_every_s": 0}
     with pytest.raises(StorageError, match="deleted or unmounted"):
         driver.run(work, store, schema, RunOptions(data=data_root, **settings), Unmounting())
     assert not store.root.exists(), "nothing has begun it anew"
     away.rename(store.root)
-    assert not driver.work_left(plan, store, schema).failed
+    assert not pending_work.work_left(plan, store, schema).failed
     watched = run(plan, store, data_root, **settings)
     assert states(store) == ["complete", "complete"]
     assert {state for state, _ in watched.events} <= {"added", "started", "done"}
@@ -146,7 +146,7 @@ def test_an_error_of_the_storage_in_the_drivers_own_work_halts_the_queue(
     """Tune calls these methods, and would take an error in them for one of the trial."""
     plan = planned("arms=[]", "epochs=2", text=SEARCHED)
     driver.write(plan, store, ())
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     (tuning,) = work.searches
     stopping = EarlyStopping(tuning.spec.early_stopping, tuning.spec.metrics[0], tuning.spec.goals[0], 2)
     queue = TrialQueue(store, work.jobs, Watched(), [SearchWork(tuning, stopping, lambda: [])])
@@ -186,12 +186,12 @@ def test_a_worker_does_not_make_the_folder_of_a_store(tmp_path: Path) -> None:
 
 def test_retry_tries_failed_suggestions_again(planned: Planned, store: Store, data_root: Path) -> None:
     plan = planned("arms=[]", "epochs=1", text=SEARCHED)
-    (tuning,) = driver.work_left(plan, store, schema).searches
+    (tuning,) = pending_work.work_left(plan, store, schema).searches
     for _ in range(2):
         suggestion = tuning.ask()
         assert suggestion is not None
         tuning.failed(suggestion.number)
-    assert driver.work_left(plan, store, schema).searches == []
+    assert pending_work.work_left(plan, store, schema).searches == []
     run(plan, store, data_root, retry=True)
     assert states(store) == ["complete", "complete"]
 

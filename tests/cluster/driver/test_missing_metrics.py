@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis import studies
-from cluster.driver import driver, reproduction
+from cluster.driver import driver, pending_work, reproduction
 from cluster.driver.execution import NoEvents, execute_plan
 from cluster.worker import store_session
 from sweeps import api
@@ -97,7 +97,7 @@ def test_fills_are_measured_as_if_the_metric_had_been_asked_for_at_first(
     said = trained(before, store)
 
     plan = planned(SHARP)
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     assert [job.missing for job in work.jobs] == [("sharpness",)] * 3
     assert (work.done, work.to_train, work.nothing) == (3, [], False)
     assert "3 finished trials lack `sharpness`" in work.incomplete
@@ -111,8 +111,8 @@ def test_fills_are_measured_as_if_the_metric_had_been_asked_for_at_first(
     assert trained(plan, store) == said, "what a result says of the training stays"
     assert values_of_images(plan, store) == old_values
     assert [len(result["measured"]) for result in results(plan, store).values()] == [1, 1, 1]
-    assert driver.work_left(plan, store, schema).nothing
-    assert driver.work_left(before, store, schema).nothing, "the other sweep lacks nothing"
+    assert pending_work.work_left(plan, store, schema).nothing
+    assert pending_work.work_left(before, store, schema).nothing, "the other sweep lacks nothing"
 
     request.getfixturevalue("monkeypatch").undo()
     at_once = FolderStore(tmp_path / "at once")
@@ -177,7 +177,7 @@ def test_a_metric_that_cannot_be_computed_is_measured_once(planned: Planned, sto
     assert before is not None
     body = {**before, "extra": ["sharpness"], "ended_at": 1.0}
     assert stored_trials.extend(store, attempt, before, body)
-    assert driver.work_left(plan, store, schema).nothing
+    assert pending_work.work_left(plan, store, schema).nothing
 
 
 def test_values_of_images_are_kept_if_the_attempt_that_measures_has_none(
@@ -218,7 +218,7 @@ def test_one_that_was_killed_while_it_was_measured_is_measured_again(
     assert histories(plan, store) == old, "its result is what it was"
     run(plan, store, data_root)
     assert without(histories(plan, store), "test/sharpness") == old
-    assert driver.work_left(plan, store, schema).nothing
+    assert pending_work.work_left(plan, store, schema).nothing
 
 
 def _killed(*_: object) -> None:
@@ -245,12 +245,12 @@ def test_a_trial_whose_network_is_not_there_is_told_and_not_trained(
     lost = next(trial for trial, label in before.runs() if label.startswith("blind"))
     store.delete(list(store.keys(f"trials/{lost.id}/checkpoint/")))
     plan = planned(SHARP)
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     assert len(work.to_measure) == 2
     assert "1 finished trial lacks `sharpness` of `report.extra`; the store does not have" in work.incomplete
     run(plan, store, data_root)
     assert attempts.attempt_numbers(store, lost.id) == [1]
-    left = driver.work_left(plan, store, schema)
+    left = pending_work.work_left(plan, store, schema)
     assert left.nothing
     assert left.incomplete.startswith("1 finished trial")
     for notes in (api.status(store, "small").notes, studies.read(store, "small").notes):
@@ -262,7 +262,7 @@ def test_chosen_arms_are_measured_and_all_finished_trials_count_as_done(
     planned: Planned, store: Store, data_root: Path
 ) -> None:
     run(planned(), store, data_root)
-    work = driver.narrowed(driver.work_left(planned(SHARP), store, schema), RunOptions(arms=("blind",)))
+    work = pending_work.narrowed(pending_work.work_left(planned(SHARP), store, schema), RunOptions(arms=("blind",)))
     assert [job.label.split(" ")[0] for job in work.to_measure] == ["blind"]
     assert (work.done, work.left_out) == (3, 0)
 
@@ -292,7 +292,7 @@ def test_a_damaged_network_is_an_error_and_not_trained_again(
     console.outcome(newest_plan, store, store.uri, [trial.id])
     assert f"{trial.id} failed:" in capsys.readouterr().out, "so does the end of a run"
     assert histories(before, store) == old
-    longer = driver.work_left(planned("arms=[]", "base.epochs=4"), store, schema)
+    longer = pending_work.work_left(planned("arms=[]", "base.epochs=4"), store, schema)
     assert (len(longer.to_train), longer.failed) == (1, []), "the trial itself has not failed"
 
 
@@ -346,9 +346,9 @@ def test_status_and_report_say_what_is_missing_and_show_what_was_measured(
 def test_epochs_that_were_not_tested_are_told(planned: Planned, store: Store, data_root: Path) -> None:
     """A trial is tested while it trains: an epoch that is over cannot be tested later."""
     run(planned(), store, data_root)
-    assert not driver.work_left(planned(), store, schema).incomplete
+    assert not pending_work.work_left(planned(), store, schema).incomplete
     plan = planned("report.test_epochs=[1, 2]")
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     assert work.nothing
     driver.write(plan, store, ())
     sentence = "2 finished trials were not tested at every epoch of `report.test_epochs`"
@@ -365,4 +365,4 @@ def test_on_ray(planned: Planned, store: Store, data_root: Path, ray_address: st
     assert isinstance(watched, Watched)
     assert [same_numbers(row) for row in watched.rows]
     assert without(histories(plan, store), "test/sharpness") == old
-    assert driver.work_left(plan, store, schema).nothing
+    assert pending_work.work_left(plan, store, schema).nothing

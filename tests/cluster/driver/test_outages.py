@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.queue.leases import Leases
 from cluster.worker import worker
 from sweeps.errors import StoreAwayError
@@ -75,7 +75,7 @@ def test_a_server_that_is_killed_and_started_twice_changes_nothing(
     store, plan = open_store(address()), planned(*CHANGES)
     watched = Interrupting(own_rclone, (2, 4), away_s)
     settings = RunOptions(address=where, data=data_root, checkpoint_every_s=0)
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     driver.write(work.plan, store, ())
     driver.run(work, store, schema, settings, watched)
     assert watched.outages == 2
@@ -109,7 +109,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
 
         settings = RunOptions(address=where, data=data_root, checkpoint_every_s=0)
         with pytest.raises(StoreAwayError, match="does not answer"):
-            driver.run(driver.work_left(plan, store, schema), store, schema, settings, Cutting())
+            driver.run(pending_work.work_left(plan, store, schema), store, schema, settings, Cutting())
         proxy.away = False
         assert histories(plan, store) == {}, "no success that is not in the store"
         later = _go_on(plan, store, settings)
@@ -120,7 +120,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
 def _go_on(plan: Any, store: Store, settings: RunOptions) -> Watched:
     worker.open_cached.cache_clear()
     watched = Watched()
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     assert not work.failed, "an outage is no failure of a trial"
     driver.run(work, store, schema, settings, watched)
     return watched

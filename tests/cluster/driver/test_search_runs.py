@@ -10,7 +10,7 @@ import pytest
 
 from analysis import studies
 from analysis.report.sections import searches
-from cluster.driver import driver
+from cluster.driver import pending_work
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from sweeps.results import progress
@@ -206,7 +206,7 @@ def test_a_search_goes_on_where_it_was_stopped(
 ) -> None:
     address = request.getfixturevalue("ray_address") if where == "Ray" else where
     plan = planned(text=SEARCHED)
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     tuning = work.searches[0]
     asked = tuning.ask()
     assert asked is not None, "asked by a driver that died before it trained anything"

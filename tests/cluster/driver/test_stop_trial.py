@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.queue.trial_queue import Job
 from sweeps.cli.main import main
 from sweeps.run_options import RunOptions
@@ -36,7 +36,7 @@ def test_one_trial_ends_and_the_others_go_on(planned: Planned, tmp_path: Path, d
     plan = planned("epochs=100000", "arms=[{name: mean fill, set: {model: {name: mean_fill}}}]")
     watched = StopsFirst(store)
     settings = RunOptions(address=driver.IN_PROCESS, data=data_root)
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     driver.write(plan, store, ())
     driver.run(work, store, schema, settings, watched)
     ended = {label: state for state, label in watched.events if state != "started"}

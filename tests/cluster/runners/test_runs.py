@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster.driver import driver
+from cluster.driver import pending_work
 from cluster.worker.store_session import StoreSession
 from sweeps.results import progress
 from sweeps.store import attempts as stored_attempts
@@ -60,7 +60,7 @@ def test_a_finished_sweep_runs_nothing(planned: Planned, store: Store, data_root
     plan = planned()
     run(plan, store, data_root)
     before = {key: store.get(key) for key in store.keys("")}
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     assert (work.jobs, work.cached, work.failed) == ([], 3, [])
     assert run(plan, store, data_root).events == []
     assert {key: store.get(key) for key in store.keys("")} == before
@@ -145,9 +145,9 @@ def test_a_failing_trial_fails_alone(planned: Planned, store: Store, data_root: 
     assert failed.error["type"] == "Diverged"
     assert "first at epoch 1, step" in failed.error["message"]
     assert "trainables/training/loop.py" in failed.error["traceback"]
-    work = driver.work_left(plan, store, schema)
+    work = pending_work.work_left(plan, store, schema)
     assert (len(work.jobs), len(work.failed)) == (0, 2), "failed ones wait for --retry"
-    assert len(driver.work_left(plan, store, schema, retry=True).jobs) == 2
+    assert len(pending_work.work_left(plan, store, schema, retry=True).jobs) == 2
 
 
 def test_missing_data_is_told_before_anything_runs(planned: Planned, store: Store, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cluster.driver import driver
+from cluster.driver import driver, pending_work
 from cluster.driver.queue.trial_queue import Job
 from cluster.worker.user_code import bring_code
 from sweeps.cli import common
@@ -304,12 +304,12 @@ def test_nothing_wrong_is_recorded_when_files_change_while_the_sweep_runs(
         there = FolderStore(tmp_path / "undisturbed")
         run(planned, there, data_root)
         undisturbed |= histories(planned, there)
-    work = driver.work_left(planned, store, schema)
+    work = pending_work.work_left(planned, store, schema)
     driver.write(work.plan, store, ())
     watched = Changing(change=lambda: CHANGES[change](net.parent))
     driver.run(work, store, schema, RunOptions(address=where, data=data_root), watched)
     assert len(watched.rows) > 1
-    assert driver.work_left(planned, store, schema).jobs == []
+    assert pending_work.work_left(planned, store, schema).jobs == []
     assert histories(planned, store) == undisturbed
 
 

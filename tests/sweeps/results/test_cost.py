@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.driver.driver import PendingWork
+from cluster.driver.pending_work import PendingWork
 from cluster.driver.queue.trial_queue import Job
 from sweeps.cli import console
 from sweeps.errors import SweepError
