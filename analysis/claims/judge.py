@@ -116,7 +116,8 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding, sentences = replace(finding, verdict=HOLDS if gate.kept else UNDECIDED), [*sentences, gate.sentence]
     if reason := not_tested.why(study, claim, claimed_arms(claim)):
         finding, sentences = _Finding(NOT_TESTED, finding.sentence, finding.interval), [reason, finding.sentence]
-    ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
+    ours = "" if finding.interval is None else _difference(finding.interval, "" if "like" in claim else claim["metric"])
+    ours += " as a share" if ours and "like" in claim else ""
     theirs = published_text(
         study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim
     )
@@ -291,7 +292,7 @@ def _like(study: Study, claim: Mapping[str, Any]) -> _Finding:
         return _Finding(UNDECIDED, sentence)
     low, high = gap.bounds
     verdict = HOLDS if -share <= low and high <= share else FAILS if low > share or high < -share else UNDECIDED
-    return _Finding(verdict, sentence)
+    return _Finding(verdict, sentence, gap)
 
 
 def _fails(study: Study, arm: str, metric: str | None) -> _Finding:

@@ -98,14 +98,14 @@ def grid_words(report: Report) -> list[str]:
     if report.grid.boxes:
         return [
             _pair(report, "Compare the boxes of {} with those of {}: the red box should cover the green one."),
-            "The same images for every arm. Green: the true box; red: the predicted box, drawn if the probability, "
-            "which is in the corner of the image, is at least 0.5."
+            f"{_same(report, 'The same images')}. Green: the true box; red: the predicted box, drawn if the "
+            "probability, which is in the corner of the image, is at least 0.5."
             + (" Below: the heat map of an arm that predicts masks." if report.grid.heat else ""),
             f"{_seeds(report)}.",
         ]
     return [
         _pair(report, "Compare the fillings of {} with those of {}: " + _LOOK),
-        "The same images under the same masks for every arm; known pixels are unchanged.",
+        f"{_same(report, 'The same images under the same masks')}; known pixels are unchanged.",
         f"{_seeds(report)}.",
         "Below each image: its mask or its error map (white: zero; darkest red: a quarter of the range or more).",
         "Enlarged without smoothing.",
@@ -116,13 +116,21 @@ def _pair(report: Report, sentence: str) -> str:
     """A sentence on the best arm and its baseline, or on the first arms with pictures if one of them has none."""
     study = report.study
     comparable = next(group for group in study.groups if study.baseline in group)
-    shown = [name for name in report.grid.seeds if name in comparable] if report.grid else []
+    blocks = report.grid.blocks if report.grid else []
+    alike = next((block for block in blocks if study.baseline in block), [])
+    shown = [name for name in alike if name in comparable]
     marks = tables.best_arms(study, study.metrics[0], shown)
     best = [name for name, mark in marks.items() if mark == tables.BEST]
     names = [name for name in dict.fromkeys([*best, study.baseline, *shown]) if name in shown]
     if len(names) < 2:
         return "Compare the pictures with the truth."
     return sentence.format(*map(wording.quoted, names[:2]))
+
+
+def _same(report: Report, words: str) -> str:
+    """For which arms the pictures are the same in what the words name."""
+    several = report.grid is not None and len(report.grid.blocks) > 1
+    return f"{words} for " + ("the arms between a column “damaged” and the next “truth”" if several else "every arm")
 
 
 def _seeds(report: Report) -> str:

@@ -13,7 +13,7 @@ from cluster.driver.queue.trial_queue import Job, ProgressListener
 from cluster.worker import inputs, stale_code
 from cluster.worker.stale_code import StaleCode
 from sweeps import scratch
-from sweeps.results import check_unchanged
+from sweeps.results import check_unchanged, progress
 from sweeps.results.older_code import retrained_for_metrics
 from sweeps.run_options import RunOptions
 from sweeps.spec.plan import Plan
@@ -32,6 +32,14 @@ class RunResult:
     """The plan as the store holds it, with the arms that searches added."""
     left: PendingWork
     """Trials and searches of the chosen arms that are not done."""
+    unmeasured: frozenset[str] = frozenset()
+    """The finished trials that could not be measured, by id."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the same command has nothing to add: what is left has failed."""
+        failed = all(job.trial_id in self.unmeasured for job in self.left.to_measure)
+        return not self.left.to_train and not self.left.searches and failed
 
     @property
     def complete(self) -> bool:
@@ -143,7 +151,8 @@ def execute_plan(
             driver.run(work, store, schema, options, listener, data=data.digests)
         stored = stored_plans.newest_plan(store, plan.name) or stored
         left = pending_work.narrowed(pending_work.work_left(plan, store, schema), options)
-    result = RunResult(stored, left)
+    measured = [job.trial_id for job in left.to_measure]
+    result = RunResult(stored, left, frozenset(progress.newest_errors(store, measured)) if measured else frozenset())
     if result.complete and whole is None:
         fresh_run.end(plan, store)
     events.finished(result, store)

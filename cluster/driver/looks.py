@@ -38,7 +38,7 @@ def execute_looks(plan: Plan, store: Store, options: RunOptions, events: RunEven
     now = options
     while True:
         result = execute_plan(planned, store, now, events, whole)
-        if not result.left.nothing:
+        if not result.ended:
             return result
         larger = grown(planned, store, open_arms)
         if _seeds(larger) == _seeds(planned):

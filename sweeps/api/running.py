@@ -225,7 +225,7 @@ def run(
         renewed = options.replace and bool(named_in(sweep.sweep, dependency.sweep))
         renew = dataclasses.replace(first, replace=renewed)
         result = execute_looks(required, store, renew, events, _open_arms)
-        if not result.left.nothing:
+        if not result.ended:
             return result
     if planned.sweep is not sweep.sweep:  # it has references, whose trials are known now
         planned = _expand(sweep, store, renew=options.replace, pending=False)

@@ -266,7 +266,7 @@ def _ended(result: RunResult, store: Store, options: argparse.Namespace) -> int:
     if result.complete:
         return common.DONE
     failed_trials_exit: int = options.failed_trials_exit
-    return failed_trials_exit if result.left.nothing else common.FAILED
+    return failed_trials_exit if result.ended else common.FAILED
 
 
 def stop(options: argparse.Namespace) -> int:

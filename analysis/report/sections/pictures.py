@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DARKEST = 0.25
 """Error of images in [0, 1] from which on the darkest colour is used."""
 _PICTURES = 4
+_INPUTS = ("damaged", "mask", "truth")
 _MOST_PIXELS = 64 * 1024 * 1024
 _TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
 
@@ -40,7 +41,8 @@ class PictureGrid:
     """Title and tiles of each column."""
     seeds: dict[str, int]
     """The seed of each arm's pictures."""
-
+    blocks: list[list[str]]
+    """The arms by their images and masks: each block has its own columns `damaged` and `truth`."""
     boxes: bool = False
     """Whether the arms are detectors, whose pictures show boxes."""
     heat: bool = False
@@ -68,34 +70,55 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
 
     An error is the absolute difference from the truth, averaged over channels; white is zero, the darkest red `DARKEST`
     of the range or more. For detectors: each arm's boxes with its heat maps below, and the truth. Each arm's pictures
-    are those of its first finished seed; images and masks do not depend on arm or seed. None if no finished trial has
-    pictures.
+    are those of its first finished seed that has some; images and masks do not depend on the seed. Arms with other
+    images or masks have columns of their own for these. None if no finished trial has pictures.
     """
-    folders = {arm.name: folder for arm in study.arms if (folder := _folder(study, arm))}
-    arms = {name: folder for name, (_, folder) in folders.items()}
     kinds = ("found", "heat") if study.plan["task"] == "detect" else ("composite",)
-    stored = samples.read(study.store, [f"{folder}/{kind}.png" for folder in arms.values() for kind in kinds])
-    arms = {name: folder for name, folder in arms.items() if f"{folder}/{kinds[0]}.png" in stored}
-    if not arms:
+    seeds, stored = _with_pictures(study, (*kinds, *_INPUTS))
+    if not seeds:
         return None
-    anywhere = next(iter(arms.values()))
-    keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
-    stored |= samples.read(study.store, keys.values())
-    pictures = open_strips(stored)
-    damaged, mask, truth = (pictures.get(key) for key in keys.values())
-    columns = [("damaged", damaged, mask)]
-    for name, place in arms.items():
-        boxes = pictures.get(f"{place}/found.png")
-        if boxes is not None:  # a detector; only those that predict masks have heat maps
-            columns.append((name, boxes, pictures.get(f"{place}/heat.png")))
+    arms = {name: strips for name, png in stored.items() if (strips := open_strips(png)).keys() & kinds}
+    blocks: dict[tuple[bytes | None, ...], list[str]] = {}
+    for name, strips in arms.items():
+        inputs = tuple(one.tobytes() if (one := strips.get(kind)) else None for kind in ("mask", "truth"))
+        blocks.setdefault(inputs, []).append(name)
+    columns = [column for names in blocks.values() for column in _block({name: arms[name] for name in names})]
+    tiles = _filled([(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None])
+    heat = any("heat" in one for one in arms.values())
+    return PictureGrid(tiles, {name: seeds[name] for name in arms}, [*blocks.values()], "found" in kinds, heat)
+
+
+def _block(arms: Mapping[str, Mapping[str, Image]]) -> list[tuple[str, Image | None, Image | None]]:
+    """The columns of arms with the same images and masks: title, upper and lower strip."""
+    damaged, mask, truth = (next(iter(arms.values())).get(kind) for kind in _INPUTS)
+    columns: list[tuple[str, Image | None, Image | None]] = [("damaged", damaged, mask)]
+    for name, strips in arms.items():
+        if "found" in strips:  # a detector; only those that predict masks have heat maps
+            columns.append((name, strips["found"], strips.get("heat")))
         else:
-            output = pictures.get(f"{place}/composite.png")
-            columns.append((name, output, errors(output, truth)))
-    columns += [("truth", truth, None)]
-    strips = _filled([(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None])
-    seeds = {name: folders[name][0] for name in arms}
-    heat = any(f"{place}/heat.png" in pictures for place in arms.values())
-    return PictureGrid(strips, seeds, study.plan["task"] == "detect", heat)
+            columns.append((name, strips.get("composite"), errors(strips.get("composite"), truth)))
+    return [*columns, ("truth", truth, None)]
+
+
+def _with_pictures(study: Study, kinds: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[str, bytes]]]:
+    """The seed and the stored strips of each arm with pictures; found without listing the store.
+
+    Almost always the first finished seed has them. The others are asked for only if it has none, as in a store that was
+    continued from an archive.
+    """
+    folders = {arm.name: found for arm in study.arms if (found := _folders(study, arm))}
+    seeds: dict[str, int] = {}
+    stored: dict[str, dict[str, bytes]] = {}
+    for part in (slice(0, 1), slice(1, None)):
+        wanted = {name: found[part] for name, found in folders.items() if name not in seeds}
+        keys = [f"{folder}/{kind}.png" for found in wanted.values() for _, folder in found for kind in kinds]
+        read = samples.read(study.store, keys) if keys else {}
+        for name, found in wanted.items():
+            for seed, folder in found:
+                of_seed = {kind: read[key] for kind in kinds if (key := f"{folder}/{kind}.png") in read}
+                if of_seed and name not in seeds:
+                    seeds[name], stored[name] = seed, of_seed
+    return seeds, {arm.name: stored[arm.name] for arm in study.arms if arm.name in stored}
 
 
 def _filled(strips: list[tuple[str, list[Image | None]]]) -> list[tuple[str, list[Image | None]]]:
@@ -142,12 +165,11 @@ def interleave(upper: Image, lower: Image | None, most: int) -> list[Image | Non
     return [tile for pair in zip(first, second, strict=False) for tile in pair]
 
 
-def _folder(study: Study, arm: StudyArm) -> tuple[int, str] | None:
-    """(seed, key prefix) of an arm's pictures: first finished seed, last epoch; found without listing the store."""
-    for seed, key in arm.trials.items():
-        if key in study.results:
-            return seed, layout.join("trials", key[0], "samples", study.results[key]["attempt"], key[1])
-    return None
+def _folders(study: Study, arm: StudyArm) -> list[tuple[int, str]]:
+    """(seed, key prefix) of an arm's pictures after the last epoch, for each finished seed."""
+    finished = {seed: key for seed, key in arm.trials.items() if key in study.results}
+    attempts = {seed: study.results[key]["attempt"] for seed, key in finished.items()}
+    return [(seed, layout.join("trials", key[0], "samples", attempts[seed], key[1])) for seed, key in finished.items()]
 
 
 def open_strip(png: bytes) -> Image | None:

@@ -14,6 +14,7 @@ from analysis.report import build as report
 from analysis.report import formats
 from analysis.report.sections import pictures
 from sweeps.store import layout
+from sweeps.store.local import FolderStore
 from tests.analysis.make_store import NOW, ArmSpec, make_store, png, strips
 
 
@@ -56,6 +57,40 @@ def test_the_grid_says_where_another_seed_stands_in(tmp_path: Path) -> None:
     grid = pictures.picture_grid(studies.read(make_store(tmp_path, arms, [0, 1], []), "partial-conv", NOW))
     assert grid is not None
     assert grid.seeds == {"a": 0, "b": 1}
+
+
+def other_masks(store: FolderStore, name: str) -> None:
+    """Turn the pictures of an arm upside down, as of other images under other masks."""
+    study = studies.read(store, "partial-conv", NOW)
+    for seed, key in study.arm(name).trials.items():
+        folder = layout.join("trials", key[0], "samples", study.results[key]["attempt"], key[1])
+        for kind, data in strips(seed, 25.0).items():
+            store.put(f"{folder}/{kind}.png", png(np.asarray(Image.open(io.BytesIO(data)))[::-1] / 255))
+
+
+def test_arms_with_other_masks_have_their_own_damaged_images_and_truth(tmp_path: Path) -> None:
+    store = make_store(tmp_path, [ArmSpec("a", 25.0), ArmSpec("b", 26.0), ArmSpec("c", 27.0)], [0], [])
+    other_masks(store, "b")
+    made = report.build(store, "partial-conv", NOW)
+    assert made.grid is not None
+    assert made.grid.blocks == [["a", "c"], ["b"]]
+    assert made.grid.titles == ["damaged", "a", "c", "truth", "damaged", "b", "truth"]
+    shown = dict(enumerate(made.grid.columns))
+    assert shown[3][1] != shown[6][1], "each truth is that of the arms to its left"
+    assert shown[0][1] != shown[4][1]
+    page = formats.html(made)
+    assert "for the arms between a column “damaged” and the next “truth”" in page
+    assert "Compare the fillings of “c” with those of “a”" in page
+
+
+def test_another_seed_stands_in_for_one_without_pictures(tmp_path: Path) -> None:
+    """As in a store that was continued from an archive, which has no pictures."""
+    store = make_store(tmp_path, [ArmSpec("a", 25.0), ArmSpec("b", 26.0)], [0, 1, 2], [])
+    first = studies.read(store, "partial-conv", NOW).arm("a").trials[0][0]
+    store.delete(list(store.keys(f"trials/{first}/samples/")))
+    grid = pictures.picture_grid(studies.read(store, "partial-conv", NOW))
+    assert grid is not None
+    assert grid.seeds == {"a": 1, "b": 0}
 
 
 def test_an_arm_called_truth_is_an_arm(tmp_path: Path) -> None:

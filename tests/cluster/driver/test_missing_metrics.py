@@ -292,6 +292,10 @@ def test_a_damaged_network_is_an_error_and_not_trained_again(
     console.outcome(newest_plan, store, store.uri, [trial.id])
     assert f"{trial.id} failed:" in capsys.readouterr().out, "so does the end of a run"
     assert histories(before, store) == old
+    ended = execute_plan(
+        planned("arms=[]", SHARP), store, RunOptions(address=driver.IN_PROCESS, data=data_root), NoEvents()
+    )
+    assert (ended.complete, ended.ended) == (False, True), "the same command has nothing to add"
     longer = pending_work.work_left(planned("arms=[]", "base.epochs=4"), store, schema)
     assert (len(longer.to_train), longer.failed) == (1, []), "the trial itself has not failed"
 
