@@ -51,9 +51,10 @@ class ShippedStudy:
     @property
     def ran(self) -> str:
         """Whether it has been run: yes, no, or only `small`."""
-        if not re.match("not yet run in full|for the present network, not yet", self.found):
+        found = self.found.lower()
+        if not re.search("not yet run in full|for the present network, not yet|^nothing here", found):
             return "yes"
-        return "small" if "smaller size" in self.found else "no"
+        return "small" if re.search("at (the )?small(er)? size", found) else "no"
 
 
 def studies() -> list[ShippedStudy]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.report.figures import GROUND, INK, shorten
-from analysis.study import Study, StudyArm
+from analysis.study import Study
 from sweeps.results import samples
+from sweeps.results.tested_images import tested_images
 from sweeps.store import layout
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ DARKEST = 0.25
 """Error of images in [0, 1] from which on the darkest colour is used."""
 _PICTURES = 4
 _INPUTS = ("damaged", "mask", "truth")
+_OWN = "test/psnr_db"
+"""Any metric of the arm's own test images, which the pictures are of."""
 _MOST_PIXELS = 64 * 1024 * 1024
 _TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
 
@@ -74,23 +77,30 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
     images or masks have columns of their own for these. None if no finished trial has pictures.
     """
     kinds = ("found", "heat") if study.plan["task"] == "detect" else ("composite",)
-    seeds, stored = _with_pictures(study, (*kinds, *_INPUTS))
+    seeds, arms = _with_pictures(study, kinds)
     if not seeds:
         return None
-    arms = {name: strips for name, png in stored.items() if (strips := open_strips(png)).keys() & kinds}
-    blocks: dict[tuple[bytes | None, ...], list[str]] = {}
-    for name, strips in arms.items():
-        inputs = tuple(one.tobytes() if (one := strips.get(kind)) else None for kind in ("mask", "truth"))
-        blocks.setdefault(inputs, []).append(name)
-    columns = [column for names in blocks.values() for column in _block({name: arms[name] for name in names})]
+    blocks: dict[str, list[str]] = {}
+    for name in seeds:
+        blocks.setdefault(tested_images(study.arm(name).config, [_OWN]), []).append(name)
+    inputs = _read(study, {names[0]: _folder(study, names[0], seeds[names[0]]) for names in blocks.values()}, _INPUTS)
+    columns = [
+        column
+        for names in blocks.values()
+        for column in _block(inputs.get(names[0], {}), {name: arms[name] for name in names})
+    ]
     tiles = _filled([(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None])
     heat = any("heat" in one for one in arms.values())
-    return PictureGrid(tiles, {name: seeds[name] for name in arms}, [*blocks.values()], "found" in kinds, heat)
+    return PictureGrid(tiles, seeds, [*blocks.values()], "found" in kinds, heat)
 
 
-def _block(arms: Mapping[str, Mapping[str, Image]]) -> list[tuple[str, Image | None, Image | None]]:
+Strips = dict[str, "Image"]
+"""The strips of an arm by kind."""
+
+
+def _block(inputs: Strips, arms: Mapping[str, Strips]) -> list[tuple[str, Image | None, Image | None]]:
     """The columns of arms with the same images and masks: title, upper and lower strip."""
-    damaged, mask, truth = (next(iter(arms.values())).get(kind) for kind in _INPUTS)
+    damaged, mask, truth = (inputs.get(kind) for kind in _INPUTS)
     columns: list[tuple[str, Image | None, Image | None]] = [("damaged", damaged, mask)]
     for name, strips in arms.items():
         if "found" in strips:  # a detector; only those that predict masks have heat maps
@@ -100,25 +110,33 @@ def _block(arms: Mapping[str, Mapping[str, Image]]) -> list[tuple[str, Image | N
     return [*columns, ("truth", truth, None)]
 
 
-def _with_pictures(study: Study, kinds: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[str, bytes]]]:
-    """The seed and the stored strips of each arm with pictures; found without listing the store.
+def _with_pictures(study: Study, kinds: Sequence[str]) -> tuple[dict[str, int], dict[str, Strips]]:
+    """The seed and the strips of each arm with pictures; found without listing the store.
 
-    Almost always the first finished seed has them. The others are asked for only if it has none, as in a store that was
-    continued from an archive.
+    Almost always the first finished seed has them. The others are asked for, one after the other, only if it has none,
+    as in a store that was continued from an archive.
     """
-    folders = {arm.name: found for arm in study.arms if (found := _folders(study, arm))}
+    left = {arm.name: [seed for seed, key in arm.trials.items() if key in study.results] for arm in study.arms}
     seeds: dict[str, int] = {}
-    stored: dict[str, dict[str, bytes]] = {}
-    for part in (slice(0, 1), slice(1, None)):
-        wanted = {name: found[part] for name, found in folders.items() if name not in seeds}
-        keys = [f"{folder}/{kind}.png" for found in wanted.values() for _, folder in found for kind in kinds]
-        read = samples.read(study.store, keys) if keys else {}
-        for name, found in wanted.items():
-            for seed, folder in found:
-                of_seed = {kind: read[key] for kind in kinds if (key := f"{folder}/{kind}.png") in read}
-                if of_seed and name not in seeds:
-                    seeds[name], stored[name] = seed, of_seed
-    return seeds, {arm.name: stored[arm.name] for arm in study.arms if arm.name in stored}
+    found: dict[str, Strips] = {}
+    while left := {name: of_arm for name, of_arm in left.items() if of_arm and name not in seeds}:
+        tried = {name: of_arm.pop(0) for name, of_arm in left.items()}
+        read = _read(study, {name: _folder(study, name, seed) for name, seed in tried.items()}, kinds)
+        found |= read
+        seeds |= {name: tried[name] for name in read}
+    shown = [arm.name for arm in study.arms if arm.name in seeds]
+    return {name: seeds[name] for name in shown}, {name: found[name] for name in shown}
+
+
+def _read(study: Study, folders: Mapping[str, str], kinds: Sequence[str]) -> dict[str, Strips]:
+    """The strips in folders of the store, by name; without names that have none."""
+    stored = samples.read(study.store, [f"{folder}/{kind}.png" for folder in folders.values() for kind in kinds])
+    opened = open_strips(stored)
+    found = {
+        name: {kind: opened[key] for kind in kinds if (key := f"{folder}/{kind}.png") in opened}
+        for name, folder in folders.items()
+    }
+    return {name: strips for name, strips in found.items() if strips}
 
 
 def _filled(strips: list[tuple[str, list[Image | None]]]) -> list[tuple[str, list[Image | None]]]:
@@ -165,11 +183,10 @@ def interleave(upper: Image, lower: Image | None, most: int) -> list[Image | Non
     return [tile for pair in zip(first, second, strict=False) for tile in pair]
 
 
-def _folders(study: Study, arm: StudyArm) -> list[tuple[int, str]]:
-    """(seed, key prefix) of an arm's pictures after the last epoch, for each finished seed."""
-    finished = {seed: key for seed, key in arm.trials.items() if key in study.results}
-    attempts = {seed: study.results[key]["attempt"] for seed, key in finished.items()}
-    return [(seed, layout.join("trials", key[0], "samples", attempts[seed], key[1])) for seed, key in finished.items()]
+def _folder(study: Study, arm: str, seed: int) -> str:
+    """The key prefix of the pictures of a finished trial after the last epoch."""
+    key = study.arm(arm).trials[seed]
+    return layout.join("trials", key[0], "samples", study.results[key]["attempt"], key[1])
 
 
 def open_strip(png: bytes) -> Image | None:

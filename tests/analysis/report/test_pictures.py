@@ -69,7 +69,11 @@ def other_masks(store: FolderStore, name: str) -> None:
 
 
 def test_arms_with_other_masks_have_their_own_damaged_images_and_truth(tmp_path: Path) -> None:
-    store = make_store(tmp_path, [ArmSpec("a", 25.0), ArmSpec("b", 26.0), ArmSpec("c", 27.0)], [0], [])
+    def thicker(plan: dict[str, Any]) -> None:
+        plan["arms"][1]["config"]["mask"] = {"name": "centre", "fraction": 0.5}
+
+    arms = [ArmSpec("a", 25.0), ArmSpec("b", 26.0), ArmSpec("c", 27.0)]
+    store = make_store(tmp_path, arms, [0], [], change=thicker)
     other_masks(store, "b")
     made = report.build(store, "partial-conv", NOW)
     assert made.grid is not None
@@ -122,6 +126,8 @@ def test_boxes_of_detectors_are_explained(tmp_path: Path) -> None:
         folder = layout.join("trials", trial, "samples", result["attempt"], epochs)
         store.put(f"{folder}/found.png", strips(0, 25.0)["composite"])
     made = report.build(store, "partial-conv", NOW)
+    assert made.grid is not None
+    assert made.grid.titles == ["damaged", "a", "b", "truth"]
     page = formats.html(made)
     assert "Green: the true box; red: the predicted box" in page
     assert "Compare the boxes of “b” with those of “a”" in page

@@ -131,7 +131,11 @@ def test_studies_say_their_question_and_whether_they_ran(command: Command) -> No
     assert all(entry["meaning"].endswith("?") for entry in listed.values())
     assert listed["text-judge"]["facts"]["run in full"] == "yes"
     assert listed["forgers"]["facts"]["run in full"] == "only at the smaller size"
-    assert listed["partial-conv"]["facts"]["run in full"] == "no"
+    assert listed["inpainter-families"]["facts"]["run in full"] == "no"
+    assert listed["real-pairs"]["facts"]["run in full"] == "no"
+    pages = [page.stem for page in (ROOT / "docs/findings").glob("*-small.md")]
+    ran = {listed[name.removesuffix("-small")]["facts"]["run in full"] for name in pages}
+    assert ran == {"only at the smaller size"}, "each has a page of findings"
 
 
 def test_an_unknown_kind(command: Command) -> None:
