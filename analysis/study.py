@@ -211,9 +211,13 @@ class Study:
 
     @property
     def alone(self) -> str:
-        """The only arm with cells because a search has no result: it is best of nothing. Empty if there are others."""
+        """The only arm of the sweep, or the only one with cells because a search has no result: it is best of nothing.
+
+        Empty if there are others, or may be.
+        """
         arms = [arm.name for arm in self.arms if arm.trials]
-        return arms[0] if len(arms) == 1 and self.search_failures else ""
+        single = len(self.arms) == 1 and not self.searches
+        return arms[0] if len(arms) == 1 and (single or self.search_failures) else ""
 
     def tuned(self, arm: str) -> SearchState | None:
         """The search that chose an arm's configuration; None if the sweep file gives it."""

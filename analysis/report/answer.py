@@ -72,7 +72,8 @@ def mean_text(study: Study, arm: str, metric: str) -> str:
 def _first(study: Study, metric: str, group: list[str]) -> str:
     alone = study.alone
     if alone:
-        return f"{_named(study, alone)} is the only arm with results: {mean_text(study, alone, metric)}."
+        only = "the only arm with results" if study.search_failures else "the only arm"
+        return f"{_named(study, alone)} is {only}: {wording.label(metric)} {mean_text(study, alone, metric)}."
     marks = best_arms(study, metric, group)
     trained = [name for name in group if study.arm(name).trains]
     if not any(study.values(name, metric) for name in trained or group):

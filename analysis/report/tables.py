@@ -195,7 +195,7 @@ def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
 
     An arm is tied if the interval of its difference from the best, paired by seed, includes zero or does not exist. The
     95 % intervals are simultaneous for all pairs of arms, because the data decide which arm is the best. An arm that is
-    alone because a search has no result is not marked.
+    alone is not marked.
     """
     if study.alone:
         return {}

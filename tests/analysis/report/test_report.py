@@ -116,6 +116,7 @@ FIRST = [
         r"The best arm .* is not distinguishable from a fill without training: “telea”",
     ),
     ([ArmSpec("net", 26.0), ArmSpec("twin", 26.01, sd=0.4)], r"is not distinguishable from"),
+    ([ArmSpec("net", 26.0)], r"^The baseline “net” is the only arm: test PSNR 2[56]\.\d+ ± 0\.\d+ dB, n = \d+\.$"),
     (
         [ArmSpec("net", 26.0, sd=0.4), *(ArmSpec(f"twin {n}", 26.0 + n / 100, sd=0.4) for n in range(7))],
         r"; it is not distinguishable from any of the 7 other arms\.$",

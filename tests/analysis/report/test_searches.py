@@ -134,7 +134,7 @@ def test_a_search_without_a_result_is_told_and_nothing_is_called_best(tmp_path: 
     found = report.build(store, "partial-conv", NOW)
     why = "The search of 'net' has no result: of 6 suggestions, 5 failed and 1 were stopped early."
     assert found.answer[0] == why
-    assert found.answer[1].startswith("The baseline “net” is the only arm with results: 26.")
+    assert found.answer[1].startswith("The baseline “net” is the only arm with results: test PSNR 26.")
     for text in (formats.html(found), formats.markdown(found), terminal(found)):
         assert "has no result" in text
         assert "best" not in found.answer[1]
