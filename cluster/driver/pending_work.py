@@ -44,7 +44,6 @@ class PendingWork:
     again for other metrics; empty if nobody looked."""
     lost: tuple[tuple[str, ...], ...] = ()
     """The missing metrics of each finished trial that cannot be measured, since the store lacks its network."""
-
     untested: str = ""
     """A sentence on finished trials without test values at epochs that the report asks for; empty if there are none."""
 
@@ -130,6 +129,10 @@ class TrialsLeft(NamedTuple):
 
 
 def trials_left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> TrialsLeft:
+    """The trials of a plan that the store lacks, those that failed, and finished ones that lack metrics.
+
+    retry: run those that failed before again.
+    """
     runs = plan.runs()
     states = record_cache.states_of(copied, progress.by_trial((trial.id, trial.epochs) for trial, _ in runs))
     jobs: list[Job] = []

@@ -66,7 +66,7 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     copied = record_cache.CachedStore(store, name)
     states, searches = record_cache.trial_states(copied, stored), status.search_states(copied, stored)
     finished = _finished(stored, states)
-    lacking = missing_metrics.of_trials(copied, finished, missing_metrics.asked(stored["report"].get("extra", ())))
+    lacking = missing_metrics.of_plan(copied, stored, finished)
     states = missing_metrics.with_errors(copied, states, (trial for trial, _ in lacking))
     notes = (
         *protocol_results.notes(stored_plans.protocol(stored), ()),

@@ -36,10 +36,16 @@ def of_trials(
     return {trial: lacks for trial, lacks in found.items() if lacks}
 
 
+def of_plan(
+    copied: CachedStore, plan: layout.Json, finished: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], tuple[str, ...]]:
+    """The same for the metrics that a stored plan asks for."""
+    return of_trials(copied, finished, asked(plan["report"].get("extra", ())))
+
+
 def notes(copied: CachedStore, plan: layout.Json, finished: Collection[tuple[str, int]]) -> tuple[str, ...]:
     """Sentences on a stored plan's finished trials, given as (id, target epoch), that lack metrics or tests."""
-    report = plan["report"]
-    found = of_trials(copied, finished, asked(report.get("extra", ())))
+    report, found = plan["report"], of_plan(copied, plan, finished)
     able = measurable(copied, found)
     measured = f"`sweeps resume {plan['name']}` measures the trained networks"
     return (

@@ -1,4 +1,4 @@
-"""The same test images under the same masks filled by every arm, with error maps.
+"""Test images as every arm fills them, with error maps.
 
 Matplotlib and Pillow are imported only when a grid is made.
 """
