@@ -155,7 +155,8 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> SweepSummary:
     """The summary of a sweep. verdicts: {holds: number of claims that hold, claims: number of claims}."""
     metric = study.metrics[0]
     group = next(group for group in study.groups if study.baseline in group)
-    best = next((n for n, mark in tables.best_arms(study, metric, group).items() if mark == tables.BEST), "")
+    marks = tables.best_arms(study, metric, group)
+    best = study.alone or next((name for name, mark in marks.items() if mark == tables.BEST), "")
     interval = study.interval(best, metric) if best else None
     ended = [result["ended_at"] for result in study.results.values() if result.get("ended_at")]
     states = {(cell.trial, cell.epochs): cell.state for cell in study.cells}

@@ -134,6 +134,7 @@ def test_an_extended_sweep_keeps_its_best_arm_and_its_cost(store: FolderStore) -
     assert (line.state, line.states["to be extended"]) == ("to be extended", 2)
     assert before.summary is not None
     assert line.summary is not None
+    assert before.summary.best_arm == line.summary.best_arm == "base", "the only arm"
     assert line.summary.best == f"{before.summary.best} (with fewer epochs)"
     assert line.summary.seconds == before.summary.seconds > 0
     states = Reader(store).states("over")
