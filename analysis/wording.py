@@ -47,6 +47,7 @@ _LABELS = {
 _LEAST_DIGITS = 4
 _MOST_DIGITS = 6
 _COARSE = 5
+_GROUPED_FROM = 10_000
 MINUS = "\u2212"
 
 
@@ -108,9 +109,13 @@ def _magnitude(value: float) -> int:
 
 
 def fixed(value: float, digits: int, plus: bool = False) -> str:
-    """A number with fixed decimals and a typographic minus sign; never minus zero. plus: show the plus sign too."""
-    text = f"{abs(value):.{digits}f}" if digits >= 0 else f"{round(abs(value), digits):.0f}"
-    zero = float(text) == 0
+    """A number with fixed decimals and a typographic minus sign; never minus zero. plus: show the plus sign too.
+
+    Numbers of five and more digits before the point are grouped by commas: '35,700,000', but '4000'.
+    """
+    grouped = "," if abs(value) >= _GROUPED_FROM else ""
+    text = f"{abs(value):{grouped}.{digits}f}" if digits >= 0 else f"{round(abs(value), digits):{grouped}.0f}"
+    zero = round(abs(value), digits) == 0
     return (MINUS if value < 0 and not zero else "+" if plus and not zero else "") + text
 
 

@@ -42,10 +42,10 @@ class PendingWork:
     stale: str = ""
     """On finished trials that other code than today's, or different data, have made, and on those that are trained
     again for other metrics; empty if nobody looked."""
-    lost: tuple[tuple[str, ...], ...] = ()
-    """The missing metrics of each finished trial that cannot be measured, since the store lacks its network."""
-    untested: str = ""
-    """A sentence on finished trials without test values at epochs that the report asks for; empty if there are none."""
+    lost: tuple[Job, ...] = ()
+    """Finished trials with metrics that are missing and cannot be measured, since the store lacks the network."""
+    untested: frozenset[tuple[str, int]] = frozenset()
+    """Finished trials without test values at epochs that the report asks for, as (id, target epoch)."""
 
     @property
     def to_train(self) -> list[Job]:
@@ -66,8 +66,8 @@ class PendingWork:
     def incomplete(self) -> str:
         """Sentences on finished trials that lack metrics or tests; empty if there are none."""
         measured = missing_metrics.sentence([job.missing for job in self.to_measure], MEASURED)
-        lost = missing_metrics.sentence(self.lost, missing_metrics.TRAIN_AGAIN)
-        return " ".join(filter(None, [measured, lost, self.untested]))
+        lost = missing_metrics.sentence([job.missing for job in self.lost], missing_metrics.TRAIN_AGAIN)
+        return " ".join(filter(None, [measured, lost, untested_epochs.sentence(len(self.untested))]))
 
     @property
     def nothing(self) -> bool:
@@ -107,7 +107,9 @@ def narrowed(work: PendingWork, options: RunOptions) -> PendingWork:
     if not options.arms and not options.skip_arms:
         return work
     chosen = {(trial.id, trial.epochs) for trial, _ in arm_choice.part(work.plan, options).runs()}
-    jobs, failed = ([job for job in jobs if (job.trial_id, job.epochs) in chosen] for jobs in (work.jobs, work.failed))
+    jobs, failed, lost = (
+        [job for job in jobs if (job.trial_id, job.epochs) in chosen] for jobs in (work.jobs, work.failed, work.lost)
+    )
     return replace(
         work,
         jobs=jobs,
@@ -115,6 +117,8 @@ def narrowed(work: PendingWork, options: RunOptions) -> PendingWork:
         failed=failed,
         searches=[tuning for tuning in work.searches if arm_choice.searches(work.plan, options, tuning.arm)],
         left_out=len(work.to_train) - sum(not job.missing for job in jobs),
+        lost=tuple(lost),
+        untested=work.untested & chosen,
     )
 
 
@@ -124,8 +128,8 @@ class TrialsLeft(NamedTuple):
     jobs: list[Job]
     cached: int
     failed: list[Job]
-    lost: tuple[tuple[str, ...], ...]
-    untested: str
+    lost: tuple[Job, ...]
+    untested: frozenset[tuple[str, int]]
 
 
 def trials_left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> TrialsLeft:
@@ -147,7 +151,8 @@ def trials_left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> Tr
     report = plan.sweep.spec.report
     found = missing_metrics.of_trials(copied, done, missing_metrics.asked(report.extra))
     able = missing_metrics.measurable(copied, found)
-    jobs += [Job(*trial, done[trial], names) for trial, names in found.items() if trial in able]
-    lost = tuple(names for trial, names in found.items() if trial not in able)
-    untested = untested_epochs.sentence(copied, done, report.test_epochs, report.at)
+    lacking = [Job(*trial, done[trial], names) for trial, names in found.items()]
+    jobs += [job for job in lacking if (job.trial_id, job.epochs) in able]
+    lost = tuple(job for job in lacking if (job.trial_id, job.epochs) not in able)
+    untested = frozenset(untested_epochs.of_trials(copied, done, report.test_epochs, report.at))
     return TrialsLeft(jobs, len(runs) - len(jobs) - len(failed), failed, lost, untested)

@@ -47,11 +47,12 @@ def notes(copied: CachedStore, plan: layout.Json, finished: Collection[tuple[str
     """Sentences on a stored plan's finished trials, given as (id, target epoch), that lack metrics or tests."""
     report, found = plan["report"], of_plan(copied, plan, finished)
     able = measurable(copied, found)
+    untested = untested_epochs.of_trials(copied, finished, report.get("test_epochs", ()), report["at"])
     measured = f"`sweeps resume {plan['name']}` measures the trained networks"
     return (
         sentence([names for trial, names in found.items() if trial in able], measured),
         sentence([names for trial, names in found.items() if trial not in able], TRAIN_AGAIN),
-        untested_epochs.sentence(copied, finished, report.get("test_epochs", ()), report["at"]),
+        untested_epochs.sentence(len(untested)),
     )
 
 

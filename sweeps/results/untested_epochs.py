@@ -18,18 +18,26 @@ if TYPE_CHECKING:
     from sweeps.store.record_cache import CachedStore, History
 
 
-def sentence(copied: CachedStore, finished: Iterable[tuple[str, int]], test_epochs: Sequence[int], at: str) -> str:
-    """A sentence on those of the finished trials, given as (id, target epoch); empty if there are none.
+def of_trials(
+    copied: CachedStore, finished: Iterable[tuple[str, int]], test_epochs: Sequence[int], at: str
+) -> set[tuple[str, int]]:
+    """Those of the finished trials, given as (id, target epoch).
 
     test_epochs, at: of the section `report`.
     """
     best = BEST.match(at)
     if not test_epochs and not best:
-        return ""
-    keys = [layout.result_key(*trial) for trial in finished if trial[1]]
-    histories = [history for _, history in copied.results(keys).values()]
+        return set()
     column = best["column"] if best else ""
-    count = sum(not _tested(history, {*test_epochs, *_best_epoch(history, column)}) for history in histories)
+    keys = {layout.result_key(*trial): trial for trial in finished if trial[1]}
+    stored = copied.results(keys).items()
+    return {
+        keys[key] for key, (_, history) in stored if not _tested(history, {*test_epochs, *_best_epoch(history, column)})
+    }
+
+
+def sentence(count: int) -> str:
+    """A sentence on so many such trials; empty if there are none."""
     if not count:
         return ""
     trials, when = ("1 finished trial was", "it was") if count == 1 else (f"{count} finished trials were", "they were")

@@ -27,7 +27,7 @@ then the shape of the object (`sweeps.store.shapes`). Objects of older versions 
 | `sweeps/<name>/fresh.json` | an unfinished run with `--fresh`, see `cluster.driver.fresh_run` |
 | `gates/<name>/` | settings, candidates, verdicts and claims of a gate, see `sweeps.api.gate.ledger` |
 | `logs/<tool>/<sweep>/` | what `run --log` has written for another tool, see `analysis.trackers` |
-| `sweeps/<name>/summary.json` | best arm, cost and counts of a sweep, see `analysis.dashboard.data.summaries` |
+| `sweeps/<name>/summary.json` | best arm, cost and counts of a sweep, see `analysis.dashboard.data.sweep_line` |
 """
 
 from __future__ import annotations

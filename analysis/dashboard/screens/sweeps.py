@@ -13,7 +13,7 @@ from analysis import wording
 from analysis.claims.judge import at_size
 from analysis.dashboard import theme
 from analysis.dashboard.context import current
-from analysis.dashboard.data.summaries import SweepLine
+from analysis.dashboard.data.sweep_line import SweepLine
 from analysis.dashboard.widgets import elements
 from sweeps.results import notes
 from sweeps.results.progress import EXTENDED

@@ -28,6 +28,8 @@ _GAP = 0.9
 """Width between two columns, in em."""
 _BOLD = 0.55
 """About the width of a digit, by which bold figures may be wider."""
+_THOUSANDS = "group-digits=integer,group-minimum-digits=5,group-separator={,}"
+"""The separators of `wording.fixed`."""
 _NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?")
 
 
@@ -39,7 +41,7 @@ def paper(table: PaperTable, caption: str, label: str) -> str:
     lines = [
         "\\begin{table}",
         "\\centering\\small\\setlength{\\tabcolsep}{4pt}\\setlength{\\belowcaptionskip}{5pt}",
-        "\\sisetup{separate-uncertainty=true,detect-weight=true,group-digits=false}",
+        f"\\sisetup{{separate-uncertainty=true,detect-weight=true,retain-explicit-plus=true,{_THOUSANDS}}}",
         f"\\caption{{{escape(caption)}}}\\label{{tab:{re.sub('[^a-z0-9-]', '-', label)}}}",
     ]
     if table.lead:
@@ -103,7 +105,12 @@ def _column(table: PaperTable, number: int) -> _Column:
 
 def _is_number(figure: Figure) -> bool:
     """Whether siunitx can set a figure: a number without footnotes."""
-    return _NUMBER.fullmatch(figure.mean) is not None and not any(map(str.isdigit, figure.signs))
+    return _NUMBER.fullmatch(_ungrouped(figure.mean)) is not None and not any(map(str.isdigit, figure.signs))
+
+
+def _ungrouped(number: str) -> str:
+    """A number without separators of thousands: siunitx groups the digits itself."""
+    return number.replace(",", "")
 
 
 def _plain(figure: Figure) -> str:
@@ -114,9 +121,11 @@ def _format(figures: Sequence[Figure]) -> str:
     """siunitx's format: digits before and after the point, and those of the uncertainty."""
     known = [one for one in figures if one.mean]
     sign = "+" if any(one.mean[0] in "+−-" for one in known) else ""
-    whole = max((len(one.mean.strip("+−-").partition(".")[0]) for one in known), default=1)
+    whole = max((len(_ungrouped(one.mean).strip("+−-").partition(".")[0]) for one in known), default=1)
     digits = max((len(one.mean.partition(".")[2]) for one in known), default=0)
-    half = max((len(one.spread.replace(".", "").lstrip("0")) or 1 for one in known if one.spread), default=0)
+    half = max(
+        (len(_ungrouped(one.spread).replace(".", "").lstrip("0")) or 1 for one in known if one.spread), default=0
+    )
     return f"{sign}{whole}.{digits}" + (f"({half})" if half else "")
 
 
@@ -156,7 +165,7 @@ def _cell(figure: Figure, column: _Column) -> str:
     if not column.number:
         text = escape(figure.number if figure.bounds else _plain(figure))
         return (f"\\textbf{{{text}}}" if bold else text) + after
-    number = _plain(figure).replace("−", "-").replace("±", "\\pm")
+    number = _ungrouped(_plain(figure)).replace("−", "-").replace("±", "\\pm")
     if column.two:
         return f"{bold}{number} & {escape(figure.bounds)}{after}"
     return f"{bold}{number}" + (f" {{{after}}}" if after else "")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from analysis.dashboard.data.reader import Reader
-from analysis.dashboard.data.summaries import Summaries, SweepLine
+from analysis.dashboard.data.summaries import Summaries
+from analysis.dashboard.data.sweep_line import SweepLine
 from sweeps.errors import StoreAwayError
 from sweeps.parallel import parallel_map
 from sweeps.store import layout
@@ -85,7 +86,8 @@ def test_an_error_in_the_thread_reaches_the_page(store: FolderStore) -> None:
 
 def test_a_deleted_summary_is_computed_again(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run --replace` trains finished trials again."""
-    monkeypatch.setattr("analysis.dashboard.data.summaries.FRESH_S", 0.05)
+    for module in ("summaries", "trial_counts"):
+        monkeypatch.setattr(f"analysis.dashboard.data.{module}.FRESH_S", 0.05)
     summaries, key = Summaries(Reader(store)), layout.summary_key("over")
     wait_for_lines(summaries, lambda lines: complete(lines) and layout.get_json(store, key) is not None)
     wait_for_lines(summaries, lambda _: summaries._summaries["over"][0] != "")  # it has read its own summary back
@@ -134,6 +136,7 @@ def test_an_extended_sweep_keeps_its_best_arm_and_its_cost(store: FolderStore) -
     assert (line.state, line.states["to be extended"]) == ("to be extended", 2)
     assert before.summary is not None
     assert line.summary is not None
+    assert before.summary.best_arm == line.summary.best_arm == "base", "the only arm"
     assert line.summary.best == f"{before.summary.best} (with fewer epochs)"
     assert line.summary.seconds == before.summary.seconds > 0
     states = Reader(store).states("over")

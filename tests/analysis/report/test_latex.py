@@ -13,6 +13,7 @@ import pytest
 from analysis.report import build as report
 from analysis.report import content, formats
 from analysis.report.latex import latex_text, tabular
+from analysis.report.paper.paper_table import Figure, PaperRow, PaperTable
 from analysis.report.paper.shape import Shape
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
@@ -61,6 +62,27 @@ def test_signs_of_latex_are_escaped() -> None:
 def test_unicode_in_names(text: str, shown: str) -> None:
     assert latex_text.escape(text) == shown
     assert latex_text.UNICODE in tabular.NEEDS
+
+
+LARGE = PaperTable(
+    "",
+    "arm",
+    ["test KID", "difference"],
+    [
+        PaperRow("mean fill", [Figure("35,700,000", "700,000"), Figure("+700,000", bounds="[−300,000, +1,700,000]")]),
+        PaperRow("Telea", [Figure("9600", "400"), Figure("−25,400.5")]),
+    ],
+    [],
+)
+
+
+def test_siunitx_groups_the_digits_of_large_numbers() -> None:
+    text = tabular.paper(LARGE, "Large", "large")
+    assert "S[table-format=8.0(6)]" in text
+    assert "35700000 \\pm 700000" in text
+    assert "S[table-format=+6.1]" in text
+    assert "+700000 & [" in text
+    assert "300,000, +1,700,000] " in text
 
 
 def test_table(made: content.Report) -> None:
@@ -112,7 +134,9 @@ def test_latex_sets_it_within_the_text(tmp_path: Path, names: tuple[str, ...]) -
     ]
     by_factors = formats.tex(report.build(make_store(tmp_path / "store", crossed, range(4), []), "partial-conv", NOW))
     assert "-by-two-factors-1" in by_factors
-    (tmp_path / "table.tex").write_text("\\clearpage\n".join([*tables, by_factors]), encoding="utf-8")
+    (tmp_path / "table.tex").write_text(
+        "\\clearpage\n".join([*tables, by_factors, tabular.paper(LARGE, "Large", "large")]), encoding="utf-8"
+    )
     (tmp_path / "main.tex").write_text(
         "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs,siunitx}"
         "\\begin{document}\\input{table}\\end{document}"

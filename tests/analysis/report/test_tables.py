@@ -153,13 +153,13 @@ def test_an_arm_without_a_figure_keeps_its_row(tmp_path: Path) -> None:
         (Interval(27.3123, 0.1, 26.6123, 28.0123, 8), "27.3 ± 0.7"),
         (Interval(0.00151234, 1e-5, 0.00148234, 0.00154234, 8), "0.001512 ± 0.000030"),
         (Interval(1234.5, 90, 1100.5, 1368.5, 8), "1234 ± 134"),
-        (Interval(27_853_863.0, 1e6, 26_954_151.0, 28_753_575.0, 8), "27900000 ± 900000"),
-        (Interval(27_853_863.0, 1e5, 27_730_407.0, 27_977_319.0, 8), "27850000 ± 120000"),
-        (Interval(-709_962.0, 2e6, -2_209_962.0, 790_038.0, 8), "−700000 ± 1500000"),
+        (Interval(27_853_863.0, 1e6, 26_954_151.0, 28_753_575.0, 8), "27,900,000 ± 900,000"),
+        (Interval(27_853_863.0, 1e5, 27_730_407.0, 27_977_319.0, 8), "27,850,000 ± 120,000"),
+        (Interval(-709_962.0, 2e6, -2_209_962.0, 790_038.0, 8), "−700,000 ± 1,500,000"),
         (Interval(27.3, 1e-14, 27.3 - 1e-14, 27.3 + 1e-14, 8), "27.3000 ± 0.0000"),
         (Interval(27.31234, None, None, None, 1), "27.31"),
         (exact_value(0.0428), "0.04280"),
-        (exact_value(68_199_345.0), "68200000"),
+        (exact_value(68_199_345.0), "68,200,000"),
         (exact_value(0.0), "0.000"),
         (exact_value(-3.0), "−3.000"),
     ],
@@ -171,7 +171,7 @@ def test_digits_follow_the_interval(interval: Interval, text: str) -> None:
 def test_a_small_figure_in_a_column_of_large_ones_is_not_rounded_away() -> None:
     large = Interval(1.2e6, 1e4, 1.18e6, 1.22e6, 8)
     of_half = wording.decimals([Interval(3.2, 0.2, 2.7, 3.7, 8), large])
-    assert [wording.fixed(value, of_half) for value in (3.2, 0.6, 1.2e6)] == ["3", "1", "1200000"]
+    assert [wording.fixed(value, of_half) for value in (3.2, 0.6, 1.2e6)] == ["3", "1", "1,200,000"]
     for column in ([exact_value(650.0), exact_value(1_234_567.0)], [exact_value(650.0), large]):
         assert wording.fixed(650.0, wording.decimals(column)) == "650"
     assert wording.decimals([exact_value(0.0), exact_value(68_199_345.0)]) == -4
@@ -181,7 +181,7 @@ def test_no_minus_zero() -> None:
     assert wording.fixed(-0.0001, 2, plus=True) == "0.00"
     assert wording.fixed(0.5, 1, plus=True) == "+0.5"
     shown = [wording.two_digits(value) for value in (0.0, 0.000794, 0.0213, 0.96, 7.0, 129.6, 1.23e6)]
-    assert shown == ["0", "0.00079", "0.021", "0.96", "7.0", "130", "1200000"]
+    assert shown == ["0", "0.00079", "0.021", "0.96", "7.0", "130", "1,200,000"]
 
 
 def test_labels() -> None:

@@ -267,6 +267,18 @@ def test_chosen_arms_are_measured_and_all_finished_trials_count_as_done(
     assert (work.done, work.left_out) == (3, 0)
 
 
+def test_sentences_are_about_the_chosen_arms(planned: Planned, store: Store, data_root: Path) -> None:
+    run(planned(), store, data_root)
+    store.delete([key for trial, _ in planned().runs() for key in store.keys(f"trials/{trial.id}/checkpoint/")])
+    whole = pending_work.work_left(planned(SHARP, "report.test_epochs=[1, 2]"), store, schema)
+    count = len(whole.lost)
+    assert f"{count} finished trials lack" in whole.incomplete
+    assert f"{count} finished trials were not tested" in whole.incomplete
+    work = pending_work.narrowed(whole, RunOptions(arms=("blind",)))
+    assert "1 finished trial lacks" in work.incomplete
+    assert "1 finished trial was not tested" in work.incomplete
+
+
 def test_a_damaged_network_is_an_error_and_not_trained_again(
     planned: Planned, store: Store, data_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
