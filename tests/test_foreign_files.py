@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cluster.connection import doctor
+from cluster.connection.doctor.store import check_foreign
 from sweeps.cli.main import main
 from sweeps.store import checkpoints, layout, listing
 from sweeps.store import trials as stored_trials
@@ -93,9 +93,9 @@ def test_gc_and_forgetting_leave_foreign_files(planted: Path, capsys: pytest.Cap
 
 
 def test_doctor_tells_of_them_once(clean: Path, planted: Path) -> None:
-    assert list(doctor.check_foreign(FolderStore(clean))) == []
+    assert list(check_foreign(FolderStore(clean))) == []
     (planted / "trials" / "elsewhere").symlink_to(planted)
-    [told] = doctor.check_foreign(FolderStore(planted))
+    [told] = check_foreign(FolderStore(planted))
     count = sum(not listing.is_ours(key) for key in FolderStore(planted).keys("")) + 1
     assert told.state == "warning"
     assert f"{count:,} files or links" in told.what
@@ -139,7 +139,7 @@ def test_stores_are_listed_by_one_module() -> None:
         "sweeps/store/record_cache.py": 1,  # versions of known keys
         "analysis/dashboard/data/reader.py": 1,  # versions of known results
         "analysis/dashboard/data/listed_store.py": 1,  # a store itself
-        "cluster/connection/doctor.py": 1,  # its own probe
+        "cluster/connection/doctor/store.py": 1,  # its own probe
     }
     found = {}
     for top in ("sweeps", "cluster", "analysis"):

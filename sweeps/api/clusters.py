@@ -16,7 +16,7 @@ from sweeps.errors import SweepError
 from sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
-    from cluster.connection.doctor import CheckResult
+    from cluster.connection.doctor.results import CheckResult
     from sweeps.api.arguments import LoadedSweep, StoreLike
 
 
@@ -45,7 +45,7 @@ def doctor(store: StoreLike, *, address: str | None = None, data: DataFolders | 
     address: a running Ray, `auto` or HOST:PORT; None: check this machine only. data: folder of the data sets; None:
     $SWEEPS_DATA.
     """
-    from cluster.connection import doctor as checks
+    from cluster.connection.doctor import checks
 
     root = data_roots.local(data)
     return checks.run_checks(address, arguments.plain_store(store), str(root) if root else None)
@@ -60,7 +60,8 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
     Raises SweepError for a mistake in the file, a sweep that was made in Python, a file outside the uploaded folder, a
     relative folder as store, and a cluster that cannot be reached.
     """
-    from cluster.connection import submit as jobs
+    from cluster.connection.jobs import submit as jobs
+    from cluster.connection.jobs import working_dir
     from sweeps.spec import studies
 
     options = options or RunOptions()
@@ -73,7 +74,7 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
     if study and study.path.samefile(path) and not path.resolve().is_relative_to(folder.resolve()):
         file = study.stem  # the package on the cluster has it
     else:
-        file = jobs.relative_file(path, folder)
+        file = working_dir.relative_file(path, folder)
     plan(sweep)  # reports mistakes in the file here, not on the cluster
     skipped = data_roots.split(options.data or ())
     if "://" not in str(store):
@@ -100,9 +101,9 @@ def follow(address: str, job: str, *, timeout_s: float = ClusterJob.timeout_s) -
     after this time; it stays on the cluster. JobLostError if the dashboard has not answered for two minutes, or does
     not know the job. KeyboardInterrupt does not end the job.
     """
-    from cluster.connection import submit as jobs
+    from cluster.connection.jobs import follow as following
 
-    return jobs.follow(address, job, timeout_s)
+    return following.follow(address, job, timeout_s)
 
 
 def _check_absolute(store: Path) -> None:

@@ -125,7 +125,7 @@ def test_test_images_for_another_system(fill: Path, tmp_path: Path, data_root: P
 
 
 def test_a_job_gets_the_options_as_arguments(fill: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cluster.connection import submit
+    from cluster.connection.jobs import submit
 
     submitted: list[submit.Submission] = []
     monkeypatch.setattr(submit, "submit", lambda given: submitted.append(given) or "job_1")

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cluster.connection import doctor, gpu_driver
+from cluster.connection import gpu_driver
+from cluster.connection.doctor import checks, machine, results
+from cluster.connection.doctor import store as store_checks
 from cluster.worker import provenance, worker
 from sweeps.cli import common
 from sweeps.cli.main import main
@@ -37,13 +39,13 @@ class Stale(FolderStore):
         return b"a"
 
 
-def failed(store: FolderStore) -> list[doctor.CheckResult]:
-    return [line for line in doctor.check_store(store) if line.state == "failed"]
+def failed(store: FolderStore) -> list[results.CheckResult]:
+    return [line for line in store_checks.check_store(store) if line.state == "failed"]
 
 
 def test_a_good_store_passes_and_keeps_nothing(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
-    (line,) = doctor.check_store(store)
+    (line,) = store_checks.check_store(store)
     assert (line.state, line.do) == ("ok", "")
     assert list(store.keys("")) == []
 
@@ -51,7 +53,7 @@ def test_a_good_store_passes_and_keeps_nothing(tmp_path: Path) -> None:
 def test_a_server_without_conditional_writes_is_told(rclone: Server, moto: Server, aws: pytest.MonkeyPatch) -> None:
     for server, states in ((rclone, ["ok", "warning"]), (moto, ["ok"])):
         aws.setenv("AWS_ENDPOINT_URL", server.url)
-        lines = list(doctor.check_store(open_store(address("doctor"))))
+        lines = list(store_checks.check_store(open_store(address("doctor"))))
         assert [line.state for line in lines] == states
         assert all("ignores conditional writes" in line.what for line in lines[1:])
 
@@ -77,7 +79,7 @@ def test_a_store_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) 
 )
 def test_how_much_a_clock_is_off(clock: tuple[float, float], off: float) -> None:
     """Asked at 100 s, answered at 110 s by our clock."""
-    assert doctor.clock_offset_s(clock, 100.0, 110.0) == off
+    assert results.clock_offset_s(clock, 100.0, 110.0) == off
 
 
 def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,10 +97,10 @@ def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_files_of_the_data_root_that_are_no_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "photos" / "good.png")
-    assert [line.state for line in doctor._unreadable(tmp_path)] == ["ok"]
+    assert [line.state for line in machine.check_images(tmp_path)] == ["ok"]
     for name in ("a.png", "b.jpg"):
         (tmp_path / "photos" / name).write_bytes(b"x")
-    (line,) = doctor._unreadable(tmp_path)
+    (line,) = machine.check_images(tmp_path)
     assert line.state == "warning"
     assert "2 of 3 image files" in line.what
     assert "photos/a.png" in line.what
@@ -106,8 +108,8 @@ def test_files_of_the_data_root_that_are_no_images_are_named(tmp_path: Path) -> 
 
 
 def test_limits_of_a_machine_are_told() -> None:
-    poor = doctor.MachineFacts(versions=dict.fromkeys(doctor.COMPARED, "none"), open_files=1024, free_gb=0.5)
-    lines = list(doctor.check_machine("node", poor))
+    poor = machine.MachineFacts(versions=dict.fromkeys(machine.COMPARED, "none"), open_files=1024, free_gb=0.5)
+    lines = list(machine.check_machine("node", poor))
     assert [line.state for line in lines] == ["failed", "warning", "failed"]
     assert "ulimit -n 65536" in lines[1].do
     assert all(line.do for line in lines)
@@ -127,8 +129,8 @@ def test_limits_of_a_machine_are_told() -> None:
 def test_a_driver_that_cannot_run_torch_is_told(
     gpus: int, driver: str, torchs: str, states: list[str], says: str
 ) -> None:
-    found = doctor.MachineFacts(gpus=gpus, driver_cuda=driver, torch_cuda=torchs)
-    lines = list(doctor._gpu_driver("node a", found))
+    found = machine.MachineFacts(gpus=gpus, driver_cuda=driver, torch_cuda=torchs)
+    lines = list(machine.check_gpu_driver("node a", found))
     assert [line.state for line in lines] == states
     assert says in "".join(line.what + line.do for line in lines)
 
@@ -159,7 +161,7 @@ def test_other_packages_on_a_node_are_told(guarded: Head, use_token: UseToken, m
     use_token(TOKEN)
     here = {**provenance.versions(), "torchvision": "0.1"}
     monkeypatch.setattr(provenance, "versions", lambda: here)
-    lines = [line for line in doctor.run_checks(guarded.address, None, None) if line.state == "failed"]
+    lines = [line for line in checks.run_checks(guarded.address, None, None) if line.state == "failed"]
     assert len(lines) == 1
     assert "torchvision" in lines[0].what
     assert "(here 0.1)" in lines[0].what

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
-from cluster.connection import submit, waiting
+from cluster.connection import waiting
+from cluster.connection.jobs import follow, server, submit
 from sweeps import api
 from sweeps.cli import common
 from sweeps.cli.main import main
@@ -25,7 +26,7 @@ UseToken = Callable[[str | None], None]
 def start(guarded: Head, use_token: UseToken) -> Callable[[str], str]:
     """Start a shell command as a job of a cluster; returns the job's id."""
     use_token(TOKEN)
-    client = submit._client(guarded.jobs)
+    client = server.client(guarded.jobs)
     return lambda command: str(client.submit_job(entrypoint=command))
 
 
@@ -40,7 +41,7 @@ def test_a_job_that_was_killed_has_the_exit_code_of_a_shell(
     guarded: Head, start: Callable[[str], str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     job = start("kill -9 $$")
-    assert submit.follow(guarded.jobs, job) == 137
+    assert follow.follow(guarded.jobs, job) == 137
     assert f"job {job} failed on node 127.0.0.1: " in capfd.readouterr().err
 
 
@@ -58,7 +59,7 @@ def test_ends_without_an_exit_code_have_one(
     facts: dict[str, object], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     info = JobDetails(type="SUBMISSION", entrypoint="sweeps run", **facts)
-    assert submit._exit_code("j", info) == code
+    assert follow._exit_code("j", info) == code
     message = str(facts.get("message", ""))
     assert message.removesuffix(", last") in capsys.readouterr().err
 
@@ -72,7 +73,7 @@ def test_a_job_is_followed_through_a_broken_tunnel(
     monkeypatch.setattr(waiting, "FIRST_S", 0.5)
     address = f"http://127.0.0.1:{tunnel.port}"
     job = start("echo one; sleep 3; echo error: $((1 + 1)); exit 3")
-    submit._wait_for_start(address, job, lambda: submit._pending(submit._client(address), job), 60.0)
+    follow._wait_for_start(address, job, lambda: follow._pending(server.client(address), job), 60.0)
 
     def break_it() -> None:
         time.sleep(0.5)
@@ -82,7 +83,7 @@ def test_a_job_is_followed_through_a_broken_tunnel(
 
     breaker = threading.Thread(target=break_it)
     breaker.start()
-    assert submit.follow(address, job) == 3
+    assert follow.follow(address, job) == 3
     breaker.join()
     said = capfd.readouterr()
     assert said.out.count("\none\n") == 1
@@ -91,18 +92,18 @@ def test_a_job_is_followed_through_a_broken_tunnel(
     assert f"job {job} failed on node 127.0.0.1: " in said.err
     assert f"the dashboard at {address} does not answer" in said.err
     with pytest.raises(JobLostError, match="does not know job other"):
-        submit._answer(address, "other", lambda: submit._client(address).get_job_info("other"))
+        follow._answer(address, "other", lambda: server.client(address).get_job_info("other"))
 
 
 def test_a_proxy_that_answers_for_the_dashboard_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "_LOOK_S", 0.0)
+    monkeypatch.setattr(follow, "_LOOK_S", 0.0)
     answers = iter([502, 503, 429, 400])
 
     def ask() -> str:
         raise RuntimeError(f"Request failed with status code {next(answers)}: no.")
 
     with pytest.raises(SweepError, match="status code 400") as refused:
-        submit._answer("http://head:8265", "j", ask)
+        follow._answer("http://head:8265", "j", ask)
     assert not isinstance(refused.value, JobLostError), "the dashboard has answered"
 
 
@@ -113,7 +114,7 @@ def test_a_dashboard_that_stays_away_ends_with_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(submit, "AWAY_S", 2.0)
+    monkeypatch.setattr(follow, "AWAY_S", 2.0)
     address = f"http://127.0.0.1:{tunnel.port}"
     job = start("sleep 60")
     threading.Timer(1.5, tunnel.cut).start()

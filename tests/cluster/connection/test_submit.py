@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from ray._private.runtime_env import packaging
 
-from cluster.connection import submit, waiting
+from cluster.connection import waiting
+from cluster.connection.jobs import follow, submit, working_dir
 from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
@@ -56,7 +57,7 @@ def test_a_submitted_sweep_runs(
     if again:
         assert main([*command, "--detach"]) == common.DONE
         job = capfd.readouterr().out.split()[1]
-        assert submit.follow(guarded.jobs, job) == common.DONE, "submitting again finds all done"
+        assert follow.follow(guarded.jobs, job) == common.DONE, "submitting again finds all done"
         assert [key for key in store.keys("trials/") if "/result/" in key] == results
 
 
@@ -66,7 +67,7 @@ def test_ctrl_c_leaves_the_job_alone(monkeypatch: pytest.MonkeyPatch, capsys: py
         raise KeyboardInterrupt
 
     monkeypatch.setattr(submit, "submit", lambda submission: "raysubmit_1")
-    monkeypatch.setattr(submit, "follow", interrupted)
+    monkeypatch.setattr(follow, "follow", interrupted)
     code = main(["submit", "fill.yaml", "--address", "http://head:8265", "--store", "s3://b/p"])
     assert code == common.INTERRUPTED
     said = capsys.readouterr().err
@@ -89,17 +90,17 @@ def test_the_package_holds_code_and_no_data(folder: Path, tmp_path: Path, with_g
         (folder / ".gitignore").write_text("secret\n")
         (folder / "secret").write_text("")
     package = tmp_path / "package.zip"
-    submit.pack(folder, (folder / "store", folder / "data"), package)
+    working_dir.pack(folder, (folder / "store", folder / "data"), package)
     with zipfile.ZipFile(package) as archive:
         assert set(archive.namelist()) - {".gitignore"} == {"fill.yaml", "sweeps/a.py"}
     first = package.read_bytes()
-    submit.pack(folder, (folder / "store", folder / "data"), package)
+    working_dir.pack(folder, (folder / "store", folder / "data"), package)
     assert package.read_bytes() == first, "equal content is uploaded once"
 
 
 def version_in(checkout: Path, folder: Path) -> object:
     """What `code_version` says on a machine to which a checkout is uploaded."""
-    submit.pack(checkout, (), folder / "package.zip")
+    working_dir.pack(checkout, (), folder / "package.zip")
     there = folder / "there"
     with zipfile.ZipFile(folder / "package.zip") as archive:
         assert len(set(archive.namelist())) == len(archive.namelist())
@@ -139,7 +140,7 @@ def test_the_package_knows_the_commit_of_its_code(tmp_path: Path) -> None:
 
 def test_a_folder_without_code_has_no_commit(folder: Path, tmp_path: Path) -> None:
     """The code of such a job is that of the image."""
-    submit.pack(folder, (), tmp_path / "package.zip")
+    working_dir.pack(folder, (), tmp_path / "package.zip")
     with zipfile.ZipFile(tmp_path / "package.zip") as archive:
         assert archive.namelist() == ["fill.yaml"]
 
@@ -152,7 +153,7 @@ def test_a_large_working_directory_is_told_with_what_makes_it_large(
     (folder / "weights" / "a.bin").write_bytes(zlib_free(2_500_000))
     (folder / "b.bin").write_bytes(zlib_free(1_000_000))
     with pytest.raises(SweepError) as told:
-        submit.pack(folder, (), tmp_path / "package.zip")
+        working_dir.pack(folder, (), tmp_path / "package.zip")
     assert "it is 4 MB packed, Ray accepts 3 MB; the largest: weights/ 3 MB, b.bin 1 MB" in told.value.why
 
 
@@ -270,13 +271,13 @@ def test_a_cluster_that_is_starting_is_asked_again(
 def test_a_job_that_waits_is_told_and_not_waited_for_without_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(submit, "_LOOK_S", 0.01)
+    monkeypatch.setattr(follow, "_LOOK_S", 0.01)
     monkeypatch.setattr(waiting, "FIRST_S", 0.05)
     states = iter(["job j has not started: its environment is prepared; jobs that run now: i"] * 20)
-    submit._wait_for_start("http://head:8265", "j", lambda: next(states, ""), 60.0)
+    follow._wait_for_start("http://head:8265", "j", lambda: next(states, ""), 60.0)
     assert capsys.readouterr().err.count("job j has not started") == 1, "the next line is due after 30 s"
     with pytest.raises(SweepError, match=r"after 0\.1 s, behind another job") as told:
-        submit._wait_for_start("http://head:8265", "j", lambda: "behind another job", 0.1)
+        follow._wait_for_start("http://head:8265", "j", lambda: "behind another job", 0.1)
     assert "ray job stop --address http://head:8265 j" in told.value.fix
     assert "--timeout" in told.value.allowed
 
@@ -302,7 +303,7 @@ def test_a_call_that_takes_too_long_is_given_up() -> None:
     never.set()
     assert waiting.call(lambda: 3, "the cluster", 5.0) == 3
     with pytest.raises(SweepError, match="no"):
-        waiting.call(lambda: submit.relative_file(Path("/no/a.yaml"), Path("/b")), "the cluster", 5.0)
+        waiting.call(lambda: working_dir.relative_file(Path("/no/a.yaml"), Path("/b")), "the cluster", 5.0)
 
 
 @pytest.mark.parametrize("verb", ["submit", "run"])

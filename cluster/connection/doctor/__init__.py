@@ -1,0 +1,1 @@
+"""Checks whether this machine, a cluster and a store are fit for a sweep."""
