@@ -47,7 +47,7 @@ _LABELS = {
 _LEAST_DIGITS = 4
 _MOST_DIGITS = 6
 _COARSE = 5
-_GROUPED_FROM = 10_000
+_GROUPED_FROM = 5
 MINUS = "\u2212"
 
 
@@ -113,9 +113,11 @@ def fixed(value: float, digits: int, plus: bool = False) -> str:
 
     Numbers of five and more digits before the point are grouped by commas: '35,700,000', but '4000'.
     """
-    grouped = "," if abs(value) >= _GROUPED_FROM else ""
-    text = f"{abs(value):{grouped}.{digits}f}" if digits >= 0 else f"{round(abs(value), digits):{grouped}.0f}"
-    zero = round(abs(value), digits) == 0
+    text = f"{abs(value):.{digits}f}" if digits >= 0 else f"{round(abs(value), digits):.0f}"
+    whole, point, decimals = text.partition(".")
+    if len(whole) >= _GROUPED_FROM:
+        text = f"{int(whole):,}{point}{decimals}"
+    zero = not text.strip("0.")
     return (MINUS if value < 0 and not zero else "+" if plus and not zero else "") + text
 
 

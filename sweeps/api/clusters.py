@@ -16,7 +16,7 @@ from sweeps.errors import SweepError
 from sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
-    from cluster.connection.doctor.results import CheckResult
+    from cluster.connection.doctor.check_result import CheckResult
     from sweeps.api.arguments import LoadedSweep, StoreLike
 
 

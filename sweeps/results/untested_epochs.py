@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def of_trials(
     copied: CachedStore, finished: Iterable[tuple[str, int]], test_epochs: Sequence[int], at: str
 ) -> set[tuple[str, int]]:
-    """Those of the finished trials, given as (id, target epoch).
+    """The finished trials, given as (id, target epoch), that lack test values at an epoch which the report asks for.
 
     test_epochs, at: of the section `report`.
     """
@@ -37,7 +37,7 @@ def of_trials(
 
 
 def sentence(count: int) -> str:
-    """A sentence on so many such trials; empty if there are none."""
+    """A sentence that says how many finished trials were not tested; empty for 0."""
     if not count:
         return ""
     trials, when = ("1 finished trial was", "it was") if count == 1 else (f"{count} finished trials were", "they were")

@@ -102,23 +102,24 @@ def finished_line(name: str, summary: SweepSummary) -> SweepLine:
 
 
 def summarise(store: Store, name: str) -> SweepSummary:
-    """Read a whole sweep and summarise it. One that was extended and has no new result keeps its former best arm."""
+    """Read a whole sweep and summarise it. An extended sweep without new results keeps its former best arm and cost."""
     study = studies.read(store, name)
     verdicts = claims.judge(study)
-    summary = _of_study(study, verdicts)
+    summary = _summary_of(study, verdicts)
     if study.results or not (before := _before_extension(study)):
         return summary
-    old = _of_study(before, verdicts)
+    old = _summary_of(before, verdicts)
     best = f"{old.best} (with fewer epochs)" if old.best else ""
     return replace(summary, best_arm=old.best_arm, best=best, seconds=old.seconds, ended_at=old.ended_at)
 
 
-def _of_study(study: Study, verdicts: Sequence[claims.Verdict]) -> SweepSummary:
+def _summary_of(study: Study, verdicts: Sequence[claims.Verdict]) -> SweepSummary:
     metric = study.metrics[0]
     group = next(group for group in study.groups if study.baseline in group)
     marks = tables.best_arms(study, metric, group)
     best = study.alone or next((name for name, mark in marks.items() if mark == tables.BEST), "")
     interval = study.interval(best, metric) if best else None
+    best = best if interval else ""
     ended = [result["ended_at"] for result in study.results.values() if result.get("ended_at")]
     states = {(cell.trial, cell.epochs): cell.state for cell in study.cells}
     done = sum(state == "done" for state in states.values())

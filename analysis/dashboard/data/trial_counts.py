@@ -47,7 +47,7 @@ class ListedPlan:
 
 
 class TrialCounts:
-    """States of the trials of unfinished sweeps. The thread calls `update`, pages call the other methods."""
+    """Number of trials by state of each unfinished sweep. The thread calls `update`, pages call the other methods."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

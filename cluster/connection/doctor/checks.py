@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cluster.connection.doctor.check_result import CheckResult
 from cluster.connection.doctor.machine import check_data, check_images, check_machine, facts
 from cluster.connection.doctor.nodes import check_cluster
-from cluster.connection.doctor.results import CheckResult
 from cluster.connection.doctor.store import check_folder_clock, check_foreign, check_store
 from sweeps import data_roots
 from sweeps.store.base import Store

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.connection import gpu_driver, store_access
-from cluster.connection.doctor.results import CheckResult
+from cluster.connection.doctor.check_result import CheckResult
 from cluster.connection.doctor.store import check_store
 from cluster.worker import provenance
 from sweeps import data_roots
@@ -87,6 +87,7 @@ def _code() -> str:
 
 
 def check_machine(name: str, found: MachineFacts) -> Iterator[CheckResult]:
+    """All checks of one machine but for its data. name: of the machine, for the output."""
     versions = ", ".join(f"{package} {version}" for package, version in found.versions.items())
     missing = [package for package in ("ray", "torch", "torchvision") if found.versions[package] == "none"]
     if missing:
@@ -110,6 +111,7 @@ def check_gpu_driver(name: str, found: MachineFacts) -> Iterator[CheckResult]:
 
 
 def check_open_files(name: str, found: MachineFacts) -> CheckResult:
+    """Check that a process may open enough files."""
     if found.open_files == resource.RLIM_INFINITY or found.open_files >= OPEN_FILES:
         return CheckResult("ok", f"{name}: {found.open_files} open files allowed")
     return CheckResult(
@@ -120,6 +122,7 @@ def check_open_files(name: str, found: MachineFacts) -> CheckResult:
 
 
 def check_free_disk(name: str, found: MachineFacts) -> CheckResult:
+    """Check that there is room for temporary files."""
     if found.free_gb >= FREE_GB:
         return CheckResult("ok", f"{name}: {found.free_gb:.0f} GB free for temporary files")
     return CheckResult(
@@ -130,6 +133,7 @@ def check_free_disk(name: str, found: MachineFacts) -> CheckResult:
 
 
 def check_data(name: str, found: MachineFacts, data_root: str | None) -> CheckResult:
+    """Check that the folders of the data sets are there. data_root: None if none is set."""
     if data_root is None:
         return CheckResult("ok", f"{name}: no data folder is set (--data, SWEEPS_DATA); CIFAR-10 is downloaded")
     if found.data_trouble:

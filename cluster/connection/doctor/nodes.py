@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 
 from cluster.connection import store_access
+from cluster.connection.doctor.check_result import CheckResult
+from cluster.connection.doctor.clock import check_clock, clock_offset_s
 from cluster.connection.doctor.machine import (
     MachineFacts,
     check_data,
@@ -14,7 +16,6 @@ from cluster.connection.doctor.machine import (
     check_open_files,
     facts,
 )
-from cluster.connection.doctor.results import CheckResult, check_clock, clock_offset_s
 from sweeps.errors import SweepError
 from sweeps.store.base import Store
 
@@ -25,6 +26,7 @@ _TASK_S = 60.0
 def check_cluster(
     address: str, here: MachineFacts, store: Store | None, data_root: str | None
 ) -> Iterator[CheckResult]:
+    """Connect to a Ray, and check it and each of its nodes. here: the facts of this machine, to compare with."""
     from cluster.connection import address as addresses
 
     try:
@@ -62,7 +64,7 @@ def _authentication() -> CheckResult:
     )
 
 
-Answer = tuple[str, "MachineFacts | str", float]
+Answer = tuple[str, MachineFacts | str, float]
 """(node, its facts or why it did not answer, minimum clock offset in seconds)."""
 
 

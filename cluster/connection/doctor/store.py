@@ -6,7 +6,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
-from cluster.connection.doctor.results import CheckResult, check_clock, clock_offset_s
+from cluster.connection.doctor.check_result import CheckResult
+from cluster.connection.doctor.clock import check_clock, clock_offset_s
 from sweeps.errors import SweepError
 from sweeps.store import listing
 from sweeps.store.base import Store

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cluster.connection import waiting
-from cluster.connection.jobs import server
+from cluster.connection.jobs import job_server
 from cluster.connection.jobs.submit import TIMEOUT_S, too_late
 from sweeps.errors import JobLostError
 
@@ -41,7 +41,7 @@ def follow(address: str, job: str, timeout_s: float = TIMEOUT_S) -> int:
     timeout_s: SweepError if the job has not started after this time. The job itself stays where it is.
     JobLostError if the dashboard has not answered for `AWAY_S` seconds, or does not know the job any more.
     """
-    client = server.client(address)
+    client = job_server.client(address)
     _wait_for_start(address, job, partial(_pending, client, job), timeout_s)
     printed = 0
 
@@ -127,13 +127,13 @@ def _answer(address: str, job: str, ask: Callable[[], T]) -> T:
                     ) from error
                 if isinstance(error, RuntimeError) and not _AWAY.search(str(error)):
                     raise
-                last = f" ({server.last_line(error)})"
+                last = f" ({job_server.last_line(error)})"
                 if given_up.wait(_LOOK_S):
                     raise
 
     try:
         return waiting.call(
-            lambda: server.request(address, until_answered), f"the dashboard at {address} does not answer", AWAY_S
+            lambda: job_server.request(address, until_answered), f"the dashboard at {address} does not answer", AWAY_S
         )
     except TimeoutError as error:
         raise JobLostError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cluster.connection import waiting
-from cluster.connection.jobs import server, working_dir
+from cluster.connection.jobs import job_server, working_dir
 from sweeps import scratch
 from sweeps.errors import SweepError
 
@@ -53,7 +53,7 @@ def submit(submission: Submission) -> str:
 
     SweepError, within 10 s, if the address or the token does not work, and if the job is not accepted in time.
     """
-    client = server.client(submission.address)
+    client = job_server.client(submission.address)
     entry = shlex.join(["python", "-m", "sweeps.cli", "run", *submission.arguments, "--address", "auto"])
     with scratch.folder("submit") as folder:
         package = folder / "working_dir.zip"
@@ -63,7 +63,7 @@ def submit(submission: Submission) -> str:
         timeout_s = submission.timeout_s
         try:
             job: str = waiting.call(
-                lambda: server.request(submission.address, lambda: _when_ready(start, timeout_s)),
+                lambda: job_server.request(submission.address, lambda: _when_ready(start, timeout_s)),
                 f"the cluster at {submission.address} has not accepted the job yet",
                 timeout_s,
             )
@@ -73,7 +73,7 @@ def submit(submission: Submission) -> str:
 
 
 def too_late(address: str, why: str, do: str = "submit it again, which is safe") -> SweepError:
-    """The error that a cluster has not accepted or not started a job in time, and why."""
+    """The error for a cluster that has not accepted or not started a job in time."""
     return SweepError(
         f"--address {address}",
         why,

@@ -12,7 +12,7 @@ from sweeps.errors import SweepError
 EXCLUDED = {".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"}
 """Names of folders that are never uploaded. The store, the data and what git ignores are not uploaded either."""
 SECRETS = {".netrc", "credentials", "id_rsa", "id_ed25519", ".git-credentials", ".pypirc"}
-"""Names of files with passwords or keys, which are not uploaded either."""
+"""Names of files with passwords or keys; they are never uploaded."""
 
 
 def relative_file(file: Path, folder: Path) -> str:

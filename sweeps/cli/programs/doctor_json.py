@@ -10,7 +10,7 @@ from pydantic import Field
 from sweeps.cli.programs.json_document import JsonDocument, JsonOutput
 
 if TYPE_CHECKING:
-    from cluster.connection.doctor.results import CheckResult
+    from cluster.connection.doctor.check_result import CheckResult
 
 
 class DoctorCheck(JsonOutput):

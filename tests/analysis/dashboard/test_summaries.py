@@ -126,6 +126,14 @@ def test_on_s3_the_list_of_finished_sweeps_reads_no_trial(
     assert len(proxy.requests) == 2 + 3, "names, a listing, and a summary each"
 
 
+def test_a_single_arm_without_results_has_no_figure(tmp_path: Path) -> None:
+    arms = [ArmSpec("base", 25.0, states={0: "failed"})]
+    store = make_store.make_store(tmp_path / "store", arms=arms, seeds=range(1), name="open", claims=[])
+    summary = wait_for_lines(Summaries(Reader(store)), complete)["open"].summary
+    assert summary is not None
+    assert (summary.best_arm, summary.best, summary.value) == ("", "", None)
+
+
 def test_an_extended_sweep_keeps_its_best_arm_and_its_cost(store: FolderStore) -> None:
     before = wait_for_lines(Summaries(Reader(store)), complete)["over"]
     plan = stored_plans.require_plan(store, "over")

@@ -180,6 +180,8 @@ def test_a_small_figure_in_a_column_of_large_ones_is_not_rounded_away() -> None:
 def test_no_minus_zero() -> None:
     assert wording.fixed(-0.0001, 2, plus=True) == "0.00"
     assert wording.fixed(0.5, 1, plus=True) == "+0.5"
+    assert [wording.fixed(value, 0) for value in (9999.4, -9999.7)] == ["9999", "−10,000"]
+    assert wording.fixed(9960.0, -2) == "10,000"
     shown = [wording.two_digits(value) for value in (0.0, 0.000794, 0.0213, 0.96, 7.0, 129.6, 1.23e6)]
     assert shown == ["0", "0.00079", "0.021", "0.96", "7.0", "130", "1,200,000"]
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from cluster.connection import gpu_driver
-from cluster.connection.doctor import checks, machine, results
+from cluster.connection.doctor import check_result, checks, machine
 from cluster.connection.doctor import store as store_checks
+from cluster.connection.doctor.clock import clock_offset_s
 from cluster.worker import provenance, worker
 from sweeps.cli import common
 from sweeps.cli.main import main
@@ -39,7 +40,7 @@ class Stale(FolderStore):
         return b"a"
 
 
-def failed(store: FolderStore) -> list[results.CheckResult]:
+def failed(store: FolderStore) -> list[check_result.CheckResult]:
     return [line for line in store_checks.check_store(store) if line.state == "failed"]
 
 
@@ -79,7 +80,7 @@ def test_a_store_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) 
 )
 def test_how_much_a_clock_is_off(clock: tuple[float, float], off: float) -> None:
     """Asked at 100 s, answered at 110 s by our clock."""
-    assert results.clock_offset_s(clock, 100.0, 110.0) == off
+    assert clock_offset_s(clock, 100.0, 110.0) == off
 
 
 def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
 from cluster.connection import waiting
-from cluster.connection.jobs import follow, server, submit
+from cluster.connection.jobs import follow, job_server, submit
 from sweeps import api
 from sweeps.cli import common
 from sweeps.cli.main import main
@@ -26,7 +26,7 @@ UseToken = Callable[[str | None], None]
 def start(guarded: Head, use_token: UseToken) -> Callable[[str], str]:
     """Start a shell command as a job of a cluster; returns the job's id."""
     use_token(TOKEN)
-    client = server.client(guarded.jobs)
+    client = job_server.client(guarded.jobs)
     return lambda command: str(client.submit_job(entrypoint=command))
 
 
@@ -73,7 +73,7 @@ def test_a_job_is_followed_through_a_broken_tunnel(
     monkeypatch.setattr(waiting, "FIRST_S", 0.5)
     address = f"http://127.0.0.1:{tunnel.port}"
     job = start("echo one; sleep 3; echo error: $((1 + 1)); exit 3")
-    follow._wait_for_start(address, job, lambda: follow._pending(server.client(address), job), 60.0)
+    follow._wait_for_start(address, job, lambda: follow._pending(job_server.client(address), job), 60.0)
 
     def break_it() -> None:
         time.sleep(0.5)
@@ -92,7 +92,7 @@ def test_a_job_is_followed_through_a_broken_tunnel(
     assert f"job {job} failed on node 127.0.0.1: " in said.err
     assert f"the dashboard at {address} does not answer" in said.err
     with pytest.raises(JobLostError, match="does not know job other"):
-        follow._answer(address, "other", lambda: server.client(address).get_job_info("other"))
+        follow._answer(address, "other", lambda: job_server.client(address).get_job_info("other"))
 
 
 def test_a_proxy_that_answers_for_the_dashboard_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

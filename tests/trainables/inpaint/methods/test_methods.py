@@ -138,6 +138,7 @@ def sized(name, size):
         ("vanilla_autoencoder", 32, {}, 2_265_763),
         ("vanilla_autoencoder", 32, {"see_mask": True}, 2_265_763 + 32 * 9),
         ("partial_conv_unet", 32, {}, 3_923_028),
+        ("partial_conv_unet", 32, {"convolution": "plain"}, 3_923_028 + 32 * 9 + 3 * 9),
         ("fill_refiner", 32, {}, 24 * (9 * 4 + 1) + 4 * 24 * (9 * 24 + 1) + 3 * (9 * 24 + 1)),
     ],
 )
@@ -163,6 +164,24 @@ def test_the_autoencoder_is_blind_unless_told():
     assert not torch.equal(
         blind(given, mask), blind(given + 0.5 * mask, mask)
     )  # it depends on the values inside the hole
+
+
+def test_a_u_net_with_plain_convolutions_sees_the_mask_and_what_lies_under_it():
+    model = build("partial_conv_unet", width=4, convolution="plain").eval()
+    given, mask, _ = damaged()
+    none = torch.zeros_like(mask)
+    assert not torch.equal(model(given, mask), model(given, none))
+    assert not torch.equal(model(given, mask), model(given + 0.5 * mask, mask))
+
+
+def test_plain_convolutions_of_the_u_net_equal_conv2d_inside_the_image():
+    model = build("partial_conv_unet", width=4, convolution="plain")
+    given, mask, _ = damaged()
+    seen, layer = torch.cat([given, mask], 1), model.down[0]
+    found, valid = layer(seen, torch.ones_like(mask))
+    expected = torch.nn.functional.conv2d(seen, layer.conv.weight, layer.conv.bias, stride=2, padding=1)
+    torch.testing.assert_close(found[:, :, 1:-1, 1:-1], expected[:, :, 1:-1, 1:-1])
+    assert bool(valid.all())
 
 
 @pytest.mark.parametrize("name", ["partial_conv_unet", *FILLS])

@@ -1,24 +1,12 @@
-"""The result of a check, and the check of a clock."""
+"""The check of a clock."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cluster.connection.doctor.check_result import CheckResult
 
 SKEW_S, WRONG_S = 2.0, 60.0
 """Clock offsets: the first gives a warning; from the second, `sweeps status` takes a running trial for interrupted.
 Leases do not depend on clocks."""
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """The result of one check."""
-
-    state: str
-    """`ok`, `warning` or `failed`."""
-    what: str
-    """What was found."""
-    do: str = ""
-    """How to fix it; empty if ok."""
 
 
 def clock_offset_s(clock: tuple[float, float], sent: float, received: float) -> float:
@@ -27,6 +15,7 @@ def clock_offset_s(clock: tuple[float, float], sent: float, received: float) -> 
 
 
 def check_clock(name: str, skew_s: float) -> CheckResult:
+    """Check the offset of a clock, in seconds. name: of the machine or store whose clock it is."""
     if skew_s <= SKEW_S:
         return CheckResult("ok", f"{name}: its clock agrees within {SKEW_S:g} s")
     why = "`sweeps status` may take its running trials for interrupted, and S3 refuses requests that are 15 minutes off"
