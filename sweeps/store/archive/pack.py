@@ -17,13 +17,14 @@ from sweeps.store.base import Store
 
 PARTS = {
     "pictures": re.compile(r"trials/[^/]+/samples/.*\.(zip|png)|sweeps/[^/]+/pictures/.*"),
-    "scores": re.compile(r"trials/[^/]+/samples/.*\.npz"),
+    "scores": re.compile(r"trials/[^/]+/samples/.*(?<!/image_scores)\.npz"),
     "logs": re.compile(r"trials/[^/]+/(log/.*|attempts/.*\.beat\.json)"),
     "weights": re.compile(r"trials/[^/]+/checkpoint/.*"),
     "notes": re.compile(r"sweeps/[^/]+/notes/.*"),
 }
 """Parts that an archive can go without, and their keys: sample images, scores of each test image, logs, checkpoints,
-notes of people with their names."""
+notes of people with their names. The scores of a detector's test photographs (image_scores.npz) are in every archive:
+the intervals of its tables cover the photographs."""
 _OF_A_RUN = re.compile(r"sweeps/[^/]+/(stops/.*|fresh\.json|summary\.json|records\.parquet)|gates/[^/]+/tries/.*")
 """Objects of a running sweep or gate, and those that are derived from others."""
 _PLAN = re.compile(r"sweeps/[^/]+/plans/.*")

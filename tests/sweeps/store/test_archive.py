@@ -96,6 +96,16 @@ def test_parts_are_left_out_and_equal_stores_make_equal_files(store: FolderStore
     assert again.file.read_bytes() == (tmp_path / "0.zip").read_bytes()
 
 
+def test_scores_of_detectors_are_in_every_archive(store: FolderStore, tmp_path: Path) -> None:
+    """The intervals of their tables are computed from them."""
+    trial = next(key.split("/")[1] for key in store.keys("trials/") if "/samples/" in key)
+    kept, left = (f"trials/{trial}/samples/0001-abcd/1/{name}.npz" for name in ("image_scores", "per_image"))
+    for key in (kept, left):
+        store.put(key, b"scores")
+    pack(store, [NAME], tmp_path / "bare.zip", ())
+    assert set(ArchiveStore(tmp_path / "bare.zip").keys("trials/")) & {kept, left} == {kept}
+
+
 def test_what_a_sweep_names_comes_along_and_other_sweeps_do_not(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", [ArmSpec("A", 25.0)], range(2))
     make_store(tmp_path / "store", [ArmSpec("C", 20.0)], range(7, 9), name="other")
