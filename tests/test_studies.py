@@ -130,6 +130,17 @@ def test_its_small_form_asks_the_same_for_less(study: str) -> None:
         assert len(one.trials) <= len(other.trials)
 
 
+@pytest.mark.parametrize("study", SMALL_FORMS)
+def test_its_small_form_reaches_every_network(study: str) -> None:
+    """An arm that replaces the section `model` loses the width of the small form: it has to name its own there."""
+    full, small = planned(study), planned(study, sizes.SMALL)
+    if "model.width" not in full.sweep.spec.small.get("set", {}):
+        return
+    for one, other in zip(small.arms, full.arms, strict=True):
+        if one.trains and "width" in one.config["model"]:
+            assert one.config["model"]["width"] < other.config["model"]["width"], one.name
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_header_tells_how_the_small_form_was_accepted_or_why_there_is_none(study: str) -> None:
     """`# Small: ...`: what was measured, and what all seeds would take; or the reason in `no_small`."""
