@@ -48,6 +48,7 @@ _LEAST_DIGITS = 4
 _MOST_DIGITS = 6
 _COARSE = 5
 _GROUPED_FROM = 5
+"""Number of digits before the point from which on they are grouped."""
 MINUS = "\u2212"
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from analysis import wording
 from analysis.claims import judge as claims
 from analysis.claims.judge import Verdict
-from analysis.report.tables import BEST, TIED, best_arms
+from analysis.report.tables import BEST, TIED, best_arm, best_arms
 from analysis.statistics.intervals import Interval
 from analysis.study import Study
 from analysis.wording import quoted
@@ -80,7 +80,7 @@ def _first(study: Study, metric: str, group: list[str]) -> str:
         return _only_fills(study, metric, marks)
     if not marks:
         return f"It is not known whether higher or lower {wording.label(metric)} is better; see the table."
-    best = next(name for name, mark in marks.items() if mark == BEST)
+    best = best_arm(marks)
     tied = [name for name, mark in marks.items() if mark == TIED]
     fills = [name for name in tied if not study.arm(name).trains]
     if not study.arm(best).trains:
@@ -169,8 +169,8 @@ def _other(study: Study, metric: str, group: list[str]) -> str:
     if trained and not any(study.values(name, metric) for name in trained):
         return ""
     marks = best_arms(study, metric, group)
-    best = next((name for name, mark in marks.items() if mark == BEST), None)
-    if best is None:
+    best = best_arm(marks)
+    if not best:
         return ""
     tied = [name for name, mark in marks.items() if mark == TIED]
     rivals = sum(bool(study.values(name, metric)) for name in group) - 1
@@ -251,7 +251,7 @@ def _nothing(study: Study, metric: str) -> str:
 
 
 def _only_fills(study: Study, metric: str, marks: dict[str, str]) -> str:
-    best = next((name for name, mark in marks.items() if mark == BEST), None)
+    best = best_arm(marks)
     among = "arms that are not trained" if best and study.arm(best).outputs else f"{_fill(study)}s without training"
     shown = f"; of the {among} {quoted(best)} is best: {mean_text(study, best, metric)}" if best else ""
     return f"No answer yet: no trained arm has a finished trial with a finite {wording.label(metric)}{shown}."

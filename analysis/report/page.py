@@ -119,9 +119,8 @@ def _pair(report: Report, sentence: str) -> str:
     blocks = report.grid.blocks if report.grid else []
     alike = next((block for block in blocks if study.baseline in block), [])
     shown = [name for name in alike if name in comparable]
-    marks = tables.best_arms(study, study.metrics[0], shown)
-    best = [name for name, mark in marks.items() if mark == tables.BEST]
-    names = [name for name in dict.fromkeys([*best, study.baseline, *shown]) if name in shown]
+    best = tables.best_arm(tables.best_arms(study, study.metrics[0], shown))
+    names = [name for name in dict.fromkeys([best, study.baseline, *shown]) if name in shown]
     if len(names) < 2:
         return "Compare the pictures with the truth."
     return sentence.format(*map(wording.quoted, names[:2]))

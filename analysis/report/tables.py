@@ -211,3 +211,8 @@ def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
         elif difference is None or difference.contains(0.0):
             marks[name] = TIED
     return marks
+
+
+def best_arm(marks: Mapping[str, str]) -> str:
+    """The arm that `best_arms` marks as the best one; '' if it marks none."""
+    return next((name for name, mark in marks.items() if mark == BEST), "")

@@ -77,7 +77,7 @@ def _hardware(device: str, cpus: int) -> str:
 
 def _left(work: PendingWork, store: Store) -> list[RemainingWork]:
     """Planned trials with their remaining epochs, remaining suggestions of searches, and the arms these will add."""
-    jobs = {(job.trial_id, job.epochs): job for job in work.jobs if not job.missing}
+    jobs = {job.trial: job for job in work.jobs if not job.missing}
     states = progress.states_of(store, progress.by_trial(jobs)) if jobs else {}
     arm_of = {trial.id: arm for arm in work.plan.arms for trial in arm.trials.values()}
     left = []

@@ -186,7 +186,7 @@ class _Driver:
         write(self.plan, self._store, self._options.command)
         jobs = trials_left(self.plan, record_cache.CachedStore(self._store, self.plan.name), self._options.retry).jobs
         chosen = {(trial.id, trial.epochs) for trial, _ in arm_choice.part(self.plan, self._options).runs()}
-        added = [job for job in jobs if (job.trial_id, job.epochs) in chosen - planned]
+        added = [job for job in jobs if job.trial in chosen - planned]
         restore(self.plan, added, self._store)
         return added
 

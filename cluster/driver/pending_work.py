@@ -107,9 +107,7 @@ def narrowed(work: PendingWork, options: RunOptions) -> PendingWork:
     if not options.arms and not options.skip_arms:
         return work
     chosen = {(trial.id, trial.epochs) for trial, _ in arm_choice.part(work.plan, options).runs()}
-    jobs, failed, lost = (
-        [job for job in jobs if (job.trial_id, job.epochs) in chosen] for jobs in (work.jobs, work.failed, work.lost)
-    )
+    jobs, failed, lost = ([job for job in jobs if job.trial in chosen] for jobs in (work.jobs, work.failed, work.lost))
     return replace(
         work,
         jobs=jobs,
@@ -152,7 +150,7 @@ def trials_left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> Tr
     found = missing_metrics.of_trials(copied, done, missing_metrics.asked(report.extra))
     able = missing_metrics.measurable(copied, found)
     lacking = [Job(*trial, done[trial], names) for trial, names in found.items()]
-    jobs += [job for job in lacking if (job.trial_id, job.epochs) in able]
-    lost = tuple(job for job in lacking if (job.trial_id, job.epochs) not in able)
+    jobs += [job for job in lacking if job.trial in able]
+    lost = tuple(job for job in lacking if job.trial not in able)
     untested = frozenset(untested_epochs.of_trials(copied, done, report.test_epochs, report.at))
     return TrialsLeft(jobs, len(runs) - len(jobs) - len(failed), failed, lost, untested)

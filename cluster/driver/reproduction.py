@@ -70,14 +70,14 @@ def run_again(
 
 def _data(store: Store, jobs: list[Job]) -> dict[str, str]:
     """The digests of the data that the trials have read, without paths of which they have read several versions."""
-    results = [layout.get_json(store, layout.result_key(job.trial_id, job.epochs)) for job in jobs]
+    results = [layout.get_json(store, layout.result_key(*job.trial)) for job in jobs]
     read = [item for result in results if result for item in data_versions.recorded(result).items()]
     return {path: digest for path, digest in read if {other for where, other in read if where == path} == {digest}}
 
 
 def _compared(store: Store, target: Store, job: Job, asked: Collection[str], tolerance: float) -> Reproduction:
     """asked: metrics of `report.extra` of the sweep; those that only other sweeps have added are not compared."""
-    key = layout.result_key(job.trial_id, job.epochs)
+    key = layout.result_key(*job.trial)
     before, after = layout.get_json(store, key), layout.get_json(target, key)
     if before is None or after is None:
         return Reproduction(job.label, {}, None)

@@ -116,8 +116,7 @@ def summarise(store: Store, name: str) -> SweepSummary:
 def _summary_of(study: Study, verdicts: Sequence[claims.Verdict]) -> SweepSummary:
     metric = study.metrics[0]
     group = next(group for group in study.groups if study.baseline in group)
-    marks = tables.best_arms(study, metric, group)
-    best = study.alone or next((name for name, mark in marks.items() if mark == tables.BEST), "")
+    best = study.alone or tables.best_arm(tables.best_arms(study, metric, group))
     interval = study.interval(best, metric) if best else None
     best = best if interval else ""
     ended = [result["ended_at"] for result in study.results.values() if result.get("ended_at")]

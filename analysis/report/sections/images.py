@@ -17,7 +17,7 @@ import numpy as np
 
 from analysis import wording
 from analysis.report.sections import pictures
-from analysis.report.tables import BEST, best_arms
+from analysis.report.tables import best_arm, best_arms
 from analysis.statistics import intervals
 from analysis.study import Study
 from sweeps.results import samples
@@ -172,9 +172,8 @@ def _alike(study: Study, values: Mapping[str, Values]) -> dict[str, Values]:
 
 def _shown(study: Study, values: Mapping[str, Values]) -> list[str]:
     """The best arm in the report's first metric and the baseline, as far as they have values."""
-    marks = best_arms(study, study.metrics[0], list(values))
-    best = [name for name, mark in marks.items() if mark == BEST]
-    return [name for name in dict.fromkeys([*best, study.baseline]) if name in values]
+    best = best_arm(best_arms(study, study.metrics[0], list(values)))
+    return [name for name in dict.fromkeys([best, study.baseline]) if name in values]
 
 
 # --- rendering --------------------------------------------------------------------------------------------------------

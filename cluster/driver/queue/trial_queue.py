@@ -44,6 +44,11 @@ class Job:
     missing: tuple[str, ...] = ()
     """Metrics that the finished trial lacks: its network is measured, not trained."""
 
+    @property
+    def trial(self) -> tuple[str, int]:
+        """(trial id, target epoch), which identifies the trial in a plan."""
+        return self.trial_id, self.epochs
+
 
 class ProgressListener(Protocol):
     """Receives the driver's events; the terminal's progress display implements it."""
