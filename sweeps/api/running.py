@@ -86,6 +86,7 @@ def data_notes(plan: Plan, data: DataFolders | None) -> list[str]:
         words = [", ".join(f"{split} {count:,}" for split, count in counts.items())] if counts else []
         words += [f"warning: {name} is not in {root}" for name in inventory.absent_sets(arm.config, root)]
         words += [f"warning: {few}" for few in [inventory.few_test_images(counts)] if few] if counts else []
+        words += [f"warning: {few}" for few in inventory.few_test_photographs(arm.config, root)]
         words += inventory.mask_notes(arm.config, root)
         words += inventory.protocol_notes(arm.config, root)
         if words:

@@ -162,6 +162,25 @@ class SizedConfig(SourceConfig):
     test: int | None = Field(None, ge=1, description="number of test images; null for all")
 
 
+class PhotographsConfig(SizedConfig):
+    """The photographs of a forge block."""
+
+    use: Literal["all"] | None = Field(
+        None,
+        description="folder, in the forge blocks of `test_sets`: all: test on every image, and make no others; null: "
+        "on those of the test split",
+    )
+
+    @model_validator(mode="after")
+    def _all_is_for_testing(self) -> PhotographsConfig:
+        if self.use is not None and (self.name != "folder" or self.split or self.train or self.val):
+            raise ValueError(
+                "`use: all` tests on every image of a folder: it is allowed only with `name: folder`, and without "
+                "`split`, `train` and `val`"
+            )
+        return self
+
+
 class MetricConfig(StrictConfig):
     """Base of the options of a user's metric."""
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config.messages import below
-from trainables.config.sections import SizedConfig, SourceConfig
+from trainables.config.sections import PhotographsConfig, SourceConfig
 from trainables.data.image_files import check_left_out, image_files, path_below, unreadable
 from trainables.data.section import DataSection, read
 from trainables.data.sources.folder_splits import folder_splits
-from trainables.data.splits import SPLITS, image_count, split_counts
+from trainables.data.splits import SPLITS, sizes, split_counts
 from trainables.errors import TrialError
 from trainables.forgery.config import SetConfig
 from trainables.forgery.public_file_lists import ListedImage, chosen_images, listing, test_images
@@ -111,6 +111,35 @@ def few_test_images(counts: Mapping[str, int]) -> str:
     return f"only {counts['test']} test images: with fewer than {FEW}, results describe these images, not the method"
 
 
+def few_test_photographs(config: Mapping[str, Any], root: Path) -> list[str]:
+    """Warnings about folders whose test images show few photographs, as crops or in the forged sets of detectors."""
+    data = config.get("data") or {}
+    found = [("data", data)] if data.get("crops") else []
+    found += [
+        (f"{key}.forged.images", section["forged"]["images"])
+        for key, section in _labelled_sets(config)
+        if section.get("forged")
+    ]
+    notes = []
+    for key, section in found:
+        if section.get("name") != "folder" or not (root / str(section["path"])).is_dir():
+            continue
+        _, split_of = folder_splits(str(section["path"]), section.get("split"), root, section.get("use"))
+        tested = sum(split == "test" for split in split_of.values())
+        if tested < FEW:
+            crops = f", in {tested * section['crops']:,} crops" if section.get("crops") else ""
+            more = (
+                f"; `use: all` tests on all {len(split_of):,}"
+                if tested < len(split_of) and key.startswith("test_sets")
+                else ""
+            )
+            notes.append(
+                f"{key}: only {tested} test photographs{crops}: "
+                f"results describe these photographs, not the method{more}"
+            )
+    return notes
+
+
 def protocol_notes(config: Mapping[str, Any], root: Path) -> list[str]:
     """How many photographs the protocol of a configuration has; nothing if it has none, or the test images."""
     section = config.get("protocol") or {}
@@ -157,7 +186,7 @@ def _check_files(folder: Path, key: str) -> None:
 def _listed(section: SourceConfig, root: Path) -> _Listed:
     if section.name == "folder":
         crops = section.crops or 1
-        _, split_of = folder_splits(str(section.path), section.split, root)
+        _, split_of = folder_splits(str(section.path), section.split, root, getattr(section, "use", None))
         numbers = Counter(split_of.values())
         counts = {split: numbers[split] * crops for split in SPLITS}
         more = ", or set a larger `crops` for the folder" if section.crops else ""
@@ -201,11 +230,9 @@ def _check_labelled(section: Mapping[str, Any], root: Path, is_own: bool) -> Non
         else:
             test_images(_listed_set(given, root), given, root / given.path)
         return
-    images = read(SizedConfig, section["forged"]["images"])
+    images = read(PhotographsConfig, section["forged"]["images"])
     if images.name == "folder":
         if not (root / str(images.path)).exists():
             return
         _check_files(root / str(images.path), "forged.images.path")
-    listed = _listed(images, root)
-    for split in SPLITS:
-        image_count(listed, split, getattr(images, split))
+    sizes(_listed(images, root), images)

@@ -10,7 +10,7 @@ from pydantic import Field, SerializeAsAny, create_model
 
 from trainables import registry
 from trainables.code import references
-from trainables.config.sections import DataConfig, PartConfig, SizedConfig, SourceConfig
+from trainables.config.sections import DataConfig, PartConfig, PhotographsConfig, SourceConfig
 from trainables.config.variant import Extensible
 
 Section = TypeVar("Section", bound=SourceConfig)
@@ -52,5 +52,5 @@ class DataSection(DataConfig):
 
 Data = Annotated[SerializeAsAny[DataSection], _users(DataSection)]
 """A `data` section."""
-Photographs = Annotated[SerializeAsAny[SizedConfig], _users(SizedConfig)]
+Photographs = Annotated[SerializeAsAny[PhotographsConfig], _users(PhotographsConfig)]
 """The section `images` of a forge block."""

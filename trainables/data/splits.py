@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from trainables.config.sections import DataConfig, SourceConfig
+    from trainables.config.sections import DataConfig, PhotographsConfig, SourceConfig
 
     Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 else:
@@ -112,6 +112,15 @@ def image_count(source: Counted, split: str, wanted: int | None, share: str = ""
             f"{split}: {there}{source.more}" if not share else f"lower `data.{split}`{source.more}",
         )
     return there if wanted is None else wanted
+
+
+def sizes(source: Counted, section: PhotographsConfig) -> dict[str, int]:
+    """The number of images to take of each split; none to train on and to validate on if all are tested on.
+
+    Raises TrialError if a split is empty or has too few images.
+    """
+    unused = () if section.use is None else ("train", "val")
+    return {split: 0 if split in unused else image_count(source, split, getattr(section, split)) for split in SPLITS}
 
 
 def split_counts(data: DataConfig, make: Callable[[SourceConfig], _C]) -> dict[str, list[tuple[_C, int]]]:

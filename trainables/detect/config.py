@@ -159,9 +159,10 @@ class Config(TrainingConfig):
     @classmethod
     def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:
         model = detector(resolved["model"])
+        _check_use(resolved["data"])
         for section in (resolved["data"], *(resolved["test_sets"] or {}).values()):
             section.pop("set" if section["set"] is None else "forged")
-            _complete_set(section.get("set") or {}, is_own=section is resolved["data"])
+            _complete_set(section.get("set") or {})
             leave_out_newer(section.get("forged") or {})
         resolved["data"]["input_size"] = _input_size(resolved["data"], model)
         resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
@@ -244,20 +245,26 @@ def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:
     return int(data["input_size"])
 
 
-def _complete_set(section: dict[str, Any], is_own: bool) -> None:
+def _complete_set(section: dict[str, Any]) -> None:
     """Leave out `use` and `native` of a published set where they are off, as in older configurations."""
     if not section.get("native"):
         section.pop("native", None)
-    if is_own and section.get("use"):
-        raise TrialError(
-            f"data.set.use: {section['use']}",
-            "the set of `data` is trained, validated and tested on, by its splits",
-            "`use` for sets of `test_sets`",
-            "remove `use`, or name the set under `test_sets` as well",
-            "data.set.use",
-        )
     if section.get("use") in (None, "test"):
         section.pop("use", None)
+
+
+def _check_use(data: Mapping[str, Any]) -> None:
+    """Raise TrialError if the set of `data` is one to test on alone."""
+    photographs = (data.get("forged") or {}).get(PHOTOGRAPHS)
+    for key, section in (("data.set", data.get("set")), (f"data.forged.{PHOTOGRAPHS}", photographs)):
+        if section and section.get("use"):
+            raise TrialError(
+                f"{key}.use: {section['use']}",
+                "the set of `data` is trained, validated and tested on, by its splits",
+                "`use` for sets of `test_sets`",
+                "remove `use`, or name the set under `test_sets` as well",
+                f"{key}.use",
+            )
 
 
 def image_size(data: Mapping[str, Any]) -> int:

@@ -236,6 +236,8 @@ def leave_out_newer(block: dict[str, Any]) -> None:
     for name, off in _NEWER.items():
         if name in block and block[name] in off:
             del block[name]
+    if "use" in block.get("images", ()) and block["images"]["use"] is None:
+        del block["images"]["use"]
 
 
 def of_trial(block: Mapping[str, Any], seed: int) -> Mapping[str, Any]:

@@ -31,11 +31,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.config.sections import CaptionSourceConfig, SizedConfig
+from trainables.config.sections import CaptionSourceConfig, PhotographsConfig
 from trainables.data import images
 from trainables.data.captions import CaptionSource
 from trainables.data.section import read
-from trainables.data.splits import SPLITS, Pixels, Source, image_count
+from trainables.data.splits import SPLITS, Pixels, Source, sizes
 from trainables.errors import TrialError
 from trainables.forgery import composites, near_duplicates
 from trainables.forgery.encoding import SUFFIX, drawn_quality, encode, tar
@@ -79,10 +79,10 @@ class Shard:
 
 def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Shard]:
     """All shards of a set, in order. Raises TrialError if photographs are missing or too few."""
-    section = read(SizedConfig, resolved["images"])
+    section = read(PhotographsConfig, resolved["images"])
     source = _verified(section.model_dump_json(), data_root)
-    counts = {split: image_count(source, split, getattr(section, split)) for split in SPLITS}
-    few = next((split for split in SPLITS if resolved["reals"] == "apart" and counts[split] < 2), None)
+    counts = sizes(source, section)
+    few = next((split for split in SPLITS if resolved["reals"] == "apart" and counts[split] == 1), None)
     if few is not None:
         raise TrialError(
             f"reals: apart with {counts[few]} photograph in the {few} split",
@@ -106,7 +106,7 @@ def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Sha
 @lru_cache(maxsize=8)
 def _verified(section: str, data_root: Path | None) -> Source:
     """The photographs with verified files. Cached, because the checksums of CIFAR take a third of a second."""
-    source = images.source(read(SizedConfig, json.loads(section)), data_root)
+    source = images.source(read(PhotographsConfig, json.loads(section)), data_root)
     source.verify()
     return source
 
@@ -123,7 +123,7 @@ def make_shard(
 
     threads: threads for decoding and encoding; their number does not change the result.
     """
-    section = read(SizedConfig, resolved["images"])
+    section = read(PhotographsConfig, resolved["images"])
     source = images.source(section, data_root)
     captions_of = _captions(resolved, source, data_root)
     canvas = masks.Canvas(section.size, data_root)

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.trainables.forgery.make_forged import forge
 from trainables import registry
 from trainables.config.sections import SizedConfig
-from trainables.data import images
+from trainables.data import images, inventory
 from trainables.errors import TrialError
 from trainables.forgery import composites, forged_images, near_duplicates
 from trainables.forgery import shards as forged_shards
@@ -249,6 +249,44 @@ def test_crops_of_a_photograph_stay_in_one_split(tmp_path, data_root):
     assert torch.equal(of_kind(found.train, "real").image_n3hw, expected)
 
 
+def test_a_set_to_test_on_has_every_photograph_and_no_other_split(tmp_path, data_root):
+    section = {"name": "folder", "path": "kodak24", "crops": 2, "size": 48, "use": "all"}
+    forge({**BLOCK, "images": section}, tmp_path, data_root)
+    found = forged_images.load(tmp_path)
+    assert len(found.train.source) == len(found.val.source) == 0
+    assert len(set(found.test.source)) == len(list((data_root / "kodak24").glob("*.png"))) == 24
+    assert len(of_kind(found.test, "real").source) == 48
+
+
+def test_every_photograph_is_tested_on_only_in_test_sets():
+    whole = {**BLOCK, "images": {"name": "folder", "path": "kodak24", "use": "all"}}
+    model = {"model": {"name": "majority"}}
+    with pytest.raises(TrialError) as caught:
+        resolve("detect", {"data": {"forged": whole}, **model})
+    assert caught.value.key == "data.forged.images.use"
+    resolved = resolve("detect", {"data": {"forged": BLOCK}, "test_sets": {"kodak": {"forged": whole}}, **model})
+    assert resolved["test_sets"]["kodak"]["forged"]["images"]["use"] == "all"
+    assert "use" not in resolved["data"]["forged"]["images"]
+
+
+def test_few_photographs_are_told_however_many_crops_are_made_of_them(data_root):
+    folder = {"name": "folder", "path": "kodak24", "crops": 200}
+    sets = {
+        "tenth": {"forged": {**BLOCK, "images": folder}},
+        "whole": {"forged": {**BLOCK, "images": {**folder, "use": "all"}}},
+        "own": {"forged": BLOCK},
+    }
+    config = resolve("detect", {"data": {"forged": BLOCK}, "test_sets": sets, "model": {"name": "majority"}})
+    tenth, whole = inventory.few_test_photographs(config, data_root)
+    assert tenth.startswith("test_sets.tenth.forged.images: only 2 test photographs, in 400 crops: ")
+    assert tenth.endswith("; `use: all` tests on all 24")
+    assert whole.startswith("test_sets.whole.forged.images: only 24 test photographs, in 4,800 crops: ")
+    assert "use: all" not in whole
+    inpaint = {"data": folder, "mask": {"name": "box"}, "model": {"name": "mean_fill"}}
+    (own,) = inventory.few_test_photographs(resolve("inpaint", inpaint), data_root)
+    assert own.startswith("data: only 2 test photographs, in 400 crops")
+
+
 def test_planted_near_duplicates_are_found(tmp_path, data_root):
     folder = tmp_path / "p"
     folder.mkdir()
@@ -374,6 +412,8 @@ def test_layers_that_do_not_fit_are_named():
         ({"images": None}, "`images`"),
         ({"images": {"name": "cifar11"}}, "images.name"),
         ({"images": {**CIFAR, "size": 4}}, "images.size"),
+        ({"images": {"name": "cifar10", "use": "all"}}, "`use: all`"),
+        ({"images": {"name": "folder", "path": "kodak24", "use": "all", "train": 3}}, "`use: all`"),
         ({"inpainters": []}, "inpainters"),
         ({"inpainters": [{"name": "telia"}]}, "telea"),
         ({"inpainters": [{"name": "outputs"}]}, "outputs"),

@@ -214,12 +214,13 @@ def _folder(name: str, root: Path | None) -> Path:
 def _error(name: str, file: Path, why: str) -> TrialError:
     published = SETS[name]
     root = file.parent if file.name == published.folder else file.parent.parent
+    there = root / published.folder
+    remove = f"remove {there} and " if there.exists() else ""
     return TrialError(
         f"data.name: {name}, {file}",
         why,
         f"the published folder {published.folder} in the data root",
-        f"remove {root / published.folder} and unpack {published.url} in {root}, "
-        f"or set SWEEPS_DATA to the data root that holds it{published.instead}",
+        f"{remove}unpack {published.url} in {root}, or set SWEEPS_DATA to the data root that holds it{published.instead}",
         "data.name",
     )
 

@@ -12,13 +12,20 @@ from trainables.data.text_files import read_text
 from trainables.errors import TrialError
 
 
-def folder_splits(path: str, split: str | None, root: Path | None) -> tuple[Path, dict[str, str]]:
-    """The folder `data.path`, and the split of each image in it. split: `data.split`, None for 80/10/10.
+def folder_splits(
+    path: str, split: str | None, root: Path | None, use: str | None = None
+) -> tuple[Path, dict[str, str]]:
+    """The folder `data.path`, and the split of each image in it.
+
+    split: `data.split`, None for 80/10/10.
+    use: "all" if every image is a test image.
 
     Raises TrialError if the folder or the CSV file cannot be used.
     """
     folder = path_below(root, path, "data.path")
     names = image_files(folder, "data.path")
+    if use == "all":
+        return folder, dict.fromkeys(names, "test")
     if split is None:
         return folder, {name: split_by_hash(name) for name in names}
     return folder, _read_split_file(path_below(root, split, "data.split"), set(names))

@@ -152,10 +152,12 @@ class ImageFileSource:
 
 
 class FolderSource(ImageFileSource):
-    """The images below a folder, split 80/10/10 by a hash of their names, or by a CSV file."""
+    """The images below a folder, split 80/10/10 by a hash of their names, or by a CSV file; or all to test on."""
 
-    def __init__(self, path: str, split: str | None, crops: int | None, root: Path | None) -> None:
-        folder, split_of = folder_splits(path, split, root)
+    def __init__(
+        self, path: str, split: str | None, crops: int | None, root: Path | None, use: str | None = None
+    ) -> None:
+        folder, split_of = folder_splits(path, split, root, use)
         super().__init__(f"the folder {path}", folder, split_of, crops)
 
     def verify(self) -> None:
