@@ -40,7 +40,7 @@ DRAWN = (
 SLOW = tuple(
     f"sweeps/{name}.yaml"
     for name in (
-        *("detection/classifier_backbones", "detection/classifier_ensemble", "detection/cross_data"),
+        *("detection/classifier_backbones", "detection/classifier_ensemble"),
         *("detection/data_size", "detection/detector_alpha_beta", "detection/shortcuts"),
         *("detection/detector_heads", "detection/detector_losses"),
         *("inpainting/context_encoder_alexnet", "inpainting/context_encoder_alexnet_discriminator"),

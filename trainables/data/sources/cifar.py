@@ -220,7 +220,8 @@ def _error(name: str, file: Path, why: str) -> TrialError:
         f"data.name: {name}, {file}",
         why,
         f"the published folder {published.folder} in the data root",
-        f"{remove}unpack {published.url} in {root}, or set SWEEPS_DATA to the data root that holds it{published.instead}",
+        f"{remove}unpack {published.url} in {root}, "
+        f"or set SWEEPS_DATA to the data root that holds it{published.instead}",
         "data.name",
     )
 
