@@ -96,10 +96,15 @@ def grid_words(report: Report) -> list[str]:
     if report.grid is None:
         return []
     if report.grid.boxes:
+        looked = "boxes of {} with those of {}: the red box should cover the green one."
+        green = "Green: the true box; red: the predicted box, drawn if the probability, which is in the corner of the "
+        drawn = f"{green}image, is at least 0.5."
+        if not report.grid.located:
+            looked = "probabilities of {} with those of {}: high where there is a green box, low where there is none."
+            drawn = "In the corner: the probability of “inpainted”. Green: the true box."
         return [
-            _pair(report, "Compare the boxes of {} with those of {}: the red box should cover the green one."),
-            f"{_same(report, 'The same images')}. Green: the true box; red: the predicted box, drawn if the "
-            "probability, which is in the corner of the image, is at least 0.5."
+            _pair(report, f"Compare the {looked}"),
+            f"{_same(report, 'The same images')}. {drawn}"
             + (" Below: the heat map of an arm that predicts masks." if report.grid.heat else ""),
             f"{_seeds(report)}.",
         ]
@@ -128,8 +133,11 @@ def _pair(report: Report, sentence: str) -> str:
 
 def _same(report: Report, words: str) -> str:
     """For which arms the pictures are the same in what the words name."""
-    several = report.grid is not None and len(report.grid.blocks) > 1
-    return f"{words} for " + ("the arms between a column “damaged” and the next “truth”" if several else "every arm")
+    if report.grid is None or len(report.grid.blocks) < 2:
+        return f"{words} for every arm"
+    if report.grid.boxes:
+        return f"{words} for the arms to the left of a “truth”, up to the one before"
+    return f"{words} for the arms between a column “damaged” and the next “truth”"
 
 
 def _seeds(report: Report) -> str:

@@ -48,6 +48,8 @@ class PictureGrid:
     """The arms by their images and masks: each block has its own columns `damaged` and `truth`."""
     boxes: bool = False
     """Whether the arms are detectors, whose pictures show boxes."""
+    located: bool = False
+    """Whether a detector gives a place: a box or a mask."""
     heat: bool = False
     """Whether a detector has heat maps."""
 
@@ -91,7 +93,8 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
     ]
     tiles = _filled([(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None])
     heat = any("heat" in one for one in arms.values())
-    return PictureGrid(tiles, seeds, [*blocks.values()], "found" in kinds, heat)
+    located = any(study.values(name, "test/mean_iou") for name in seeds)
+    return PictureGrid(tiles, seeds, [*blocks.values()], "found" in kinds, located, heat)
 
 
 Strips = dict[str, "Image"]

@@ -12,6 +12,7 @@ from PIL import Image
 from analysis import studies
 from analysis.report import build as report
 from analysis.report import formats
+from analysis.report.content import Report
 from analysis.report.sections import pictures
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
@@ -117,21 +118,34 @@ def test_the_page_shows_columns_and_says_what_to_look_at(tmp_path: Path) -> None
     assert page.index("Compare the fillings") < page.index("<img")
 
 
-def test_boxes_of_detectors_are_explained(tmp_path: Path) -> None:
+def detectors(folder: Path, columns: dict[str, float]) -> Report:
+    """The report of two detectors with pictures, whose trials have these columns."""
+
     def detects(plan: dict[str, Any]) -> None:
         plan["task"] = "detect"
 
-    store = make_store(tmp_path, [ArmSpec("a", 25.0), ArmSpec("b", 26.0)], [0], [], change=detects)
+    arms = [ArmSpec("a", 25.0, columns=columns), ArmSpec("b", 26.0, columns=columns)]
+    store = make_store(folder, arms, [0], [], change=detects)
     for (trial, epochs), result in studies.read(store, "partial-conv", NOW).results.items():
-        folder = layout.join("trials", trial, "samples", result["attempt"], epochs)
-        store.put(f"{folder}/found.png", strips(0, 25.0)["composite"])
-    made = report.build(store, "partial-conv", NOW)
+        samples = layout.join("trials", trial, "samples", result["attempt"], epochs)
+        store.put(f"{samples}/found.png", strips(0, 25.0)["composite"])
+    return report.build(store, "partial-conv", NOW)
+
+
+def test_boxes_of_detectors_are_explained(tmp_path: Path) -> None:
+    made = detectors(tmp_path, {"test/mean_iou": 0.5})
     assert made.grid is not None
     assert made.grid.titles == ["damaged", "a", "b", "truth"]
     page = formats.html(made)
     assert "Green: the true box; red: the predicted box" in page
     assert "Compare the boxes of “b” with those of “a”" in page
     assert "error map" not in page
+
+
+def test_probabilities_of_detectors_that_give_no_place_are_explained(tmp_path: Path) -> None:
+    page = formats.html(detectors(tmp_path, {}))
+    assert "Compare the probabilities of “b” with those of “a”" in page
+    assert "red" not in page[page.index("Compare the probabilities") : page.index("<img")]
 
 
 def test_rows_that_no_arm_fills_are_left_out() -> None:
