@@ -91,6 +91,11 @@ class SourceConfig(StrictConfig):
             raise ValueError("`val_from_test` is allowed only with cifar10 and cifar100; use `split` for a folder")
         return self
 
+    @property
+    def test_alone(self) -> bool:
+        """Whether every image of a folder is tested on; a user's data set may have an option `use` of its own."""
+        return self.name == "folder" and getattr(self, "use", None) == "all"
+
 
 class PartConfig(SourceConfig):
     name: Literal["own", "cifar10", "cifar100", "places365_val", "cub200", "oxford_pets", "folder"] = Field(
@@ -173,6 +178,8 @@ class PhotographsConfig(SizedConfig):
 
     @model_validator(mode="after")
     def _all_is_for_testing(self) -> PhotographsConfig:
+        if "#" in self.name:  # a user's data set, which may have any options
+            return self
         if self.use is not None and (self.name != "folder" or self.split or self.train or self.val):
             raise ValueError(
                 "`use: all` tests on every image of a folder: it is allowed only with `name: folder`, and without "

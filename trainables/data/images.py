@@ -167,7 +167,7 @@ def source(section: SourceConfig, root: Path | None, size: int | None = None) ->
         return UserSource(section, root, size or getattr(section, "size", None))
     if section.name == "folder":
         assert section.path is not None  # checked by SourceConfig
-        return FolderSource(section.path, section.split, section.crops, root, getattr(section, "use", None))
+        return FolderSource(section.path, section.split, section.crops, root, section.test_alone)
     if section.name == "places365_val":
         return PlacesSource(root)
     if section.name == "cub200":

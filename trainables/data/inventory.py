@@ -124,7 +124,7 @@ def few_test_photographs(config: Mapping[str, Any], root: Path) -> list[str]:
     for key, section in found:
         if section.get("name") != "folder" or not (root / str(section["path"])).is_dir():
             continue
-        _, split_of = folder_splits(str(section["path"]), section.get("split"), root, section.get("use"))
+        _, split_of = folder_splits(str(section["path"]), section.get("split"), root, section.get("use") == "all")
         tested = sum(split == "test" for split in split_of.values())
         if tested < FEW:
             crops = f", in {tested * section['crops']:,} crops" if section.get("crops") else ""
@@ -186,7 +186,7 @@ def _check_files(folder: Path, key: str) -> None:
 def _listed(section: SourceConfig, root: Path) -> _Listed:
     if section.name == "folder":
         crops = section.crops or 1
-        _, split_of = folder_splits(str(section.path), section.split, root, getattr(section, "use", None))
+        _, split_of = folder_splits(str(section.path), section.split, root, section.test_alone)
         numbers = Counter(split_of.values())
         counts = {split: numbers[split] * crops for split in SPLITS}
         more = ", or set a larger `crops` for the folder" if section.crops else ""

@@ -127,7 +127,7 @@ def _of_folder(section: _Section, root: Path, splits: Sequence[str]) -> Iterator
     """The files of a section `name: folder`, in the order in which they are taken."""
     if section.get("name") != "folder" or not (root / section["path"]).is_dir():
         return
-    _, split_of = folder_splits(section["path"], section.get("split"), root, section.get("use"))
+    _, split_of = folder_splits(section["path"], section.get("split"), root, section.get("use") == "all")
     for split in splits:
         names = sorted((name for name in split_of if split_of[name] == split), key=lambda name: (hashed(name), name))
         yield from ((split, _joined(section["path"], name)) for name in names[: section.get(split)])

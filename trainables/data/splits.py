@@ -119,7 +119,7 @@ def sizes(source: Counted, section: PhotographsConfig) -> dict[str, int]:
 
     Raises TrialError if a split is empty or has too few images.
     """
-    unused = () if section.use is None else ("train", "val")
+    unused = ("train", "val") if section.test_alone else ()
     return {split: 0 if split in unused else image_count(source, split, getattr(section, split)) for split in SPLITS}
 
 

@@ -255,7 +255,8 @@ def _complete_set(section: dict[str, Any]) -> None:
 
 def _check_use(data: Mapping[str, Any]) -> None:
     """Raise TrialError if the set of `data` is one to test on alone."""
-    photographs = (data.get("forged") or {}).get(PHOTOGRAPHS)
+    photographs = (data.get("forged") or {}).get(PHOTOGRAPHS) or {}
+    photographs = photographs if photographs.get("name") == "folder" else {}
     for key, section in (("data.set", data.get("set")), (f"data.forged.{PHOTOGRAPHS}", photographs)):
         if section and section.get("use"):
             raise TrialError(

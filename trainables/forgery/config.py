@@ -236,8 +236,9 @@ def leave_out_newer(block: dict[str, Any]) -> None:
     for name, off in _NEWER.items():
         if name in block and block[name] in off:
             del block[name]
-    if "use" in block.get("images", ()) and block["images"]["use"] is None:
-        del block["images"]["use"]
+    photographs = block.get("images", {})
+    if photographs.get("use") is None:
+        photographs.pop("use", None)
 
 
 def of_trial(block: Mapping[str, Any], seed: int) -> Mapping[str, Any]:

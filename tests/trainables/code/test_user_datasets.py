@@ -151,10 +151,15 @@ def test_a_part_of_a_mixture(write: Write, data_root: Path) -> None:
 
 
 def test_the_photographs_of_a_forged_set(write: Write, data_root: Path, tmp_path: Path) -> None:
-    folder = write({"d.py": CIFAR.replace("ITEM", ITEMS["uint8"])})
+    """An option of the data set may be called `use`, as one of folders is."""
+    code = CIFAR.replace("ITEM", ITEMS["uint8"]).replace("count: int = 40", "count: int = 40, use: str = 'half'")
+    folder = write({"d.py": code})
     block: dict[str, Any] = {"inpainters": [{"name": "telea"}], "mask": {"name": "box"}}
     found = {}
-    for name, photographs in {"ours": {"name": "cifar10"}, "mine": {"name": "./d.py", "count": 12}}.items():
+    for name, photographs in {
+        "ours": {"name": "cifar10"},
+        "mine": {"name": "./d.py", "count": 12, "use": "all"},
+    }.items():
         section = {**photographs, "train": 6, "val": 2, "test": 2}
         config = {"data": {"forged": {**block, "images": section}}, "model": {"name": "majority"}}
         resolved = schema.resolve("detect", config, folder)

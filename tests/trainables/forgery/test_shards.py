@@ -274,7 +274,7 @@ def test_few_photographs_are_told_however_many_crops_are_made_of_them(data_root)
     sets = {
         "tenth": {"forged": {**BLOCK, "images": folder}},
         "whole": {"forged": {**BLOCK, "images": {**folder, "use": "all"}}},
-        "own": {"forged": BLOCK},
+        "cifar": {"forged": BLOCK},
     }
     config = resolve("detect", {"data": {"forged": BLOCK}, "test_sets": sets, "model": {"name": "majority"}})
     tenth, whole = inventory.few_test_photographs(config, data_root)

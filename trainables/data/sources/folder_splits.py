@@ -13,18 +13,18 @@ from trainables.errors import TrialError
 
 
 def folder_splits(
-    path: str, split: str | None, root: Path | None, use: str | None = None
+    path: str, split: str | None, root: Path | None, test_alone: bool = False
 ) -> tuple[Path, dict[str, str]]:
     """The folder `data.path`, and the split of each image in it.
 
     split: `data.split`, None for 80/10/10.
-    use: "all" if every image is a test image.
+    test_alone: whether every image is a test image.
 
     Raises TrialError if the folder or the CSV file cannot be used.
     """
     folder = path_below(root, path, "data.path")
     names = image_files(folder, "data.path")
-    if use == "all":
+    if test_alone:
         return folder, dict.fromkeys(names, "test")
     if split is None:
         return folder, {name: split_by_hash(name) for name in names}

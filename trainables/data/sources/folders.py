@@ -155,9 +155,9 @@ class FolderSource(ImageFileSource):
     """The images below a folder, split 80/10/10 by a hash of their names, or by a CSV file; or all to test on."""
 
     def __init__(
-        self, path: str, split: str | None, crops: int | None, root: Path | None, use: str | None = None
+        self, path: str, split: str | None, crops: int | None, root: Path | None, test_alone: bool = False
     ) -> None:
-        folder, split_of = folder_splits(path, split, root, use)
+        folder, split_of = folder_splits(path, split, root, test_alone)
         super().__init__(f"the folder {path}", folder, split_of, crops)
 
     def verify(self) -> None:
