@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sweeps import data_roots, scratch, sizes
 from sweeps.api import arguments
@@ -18,6 +18,8 @@ from sweeps.errors import SweepError
 from sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cluster.driver.execution import RunEvents, RunResult
     from cluster.driver.pending_work import PendingWork
     from cluster.driver.reproduction import Reproduction
@@ -76,26 +78,36 @@ def data_notes(plan: Plan, data: DataFolders | None) -> list[str]:
     from trainables.data import inventory
 
     found: dict[str, list[str]] = {}
-    checked: dict[str, dict[str, int] | None] = {}
+    noted: dict[str, str] = {}
     for arm in plan.arms:
         key = json.dumps([arm.config.get(name) for name in inventory.READ], sort_keys=True)
-        if key not in checked:
+        if key not in noted:
             with protocols.placing_errors(plan.sweep):
-                checked[key] = inventory.check(arm.config, root)
-        counts = checked[key]
-        words = [", ".join(f"{split} {count:,}" for split, count in counts.items())] if counts else []
-        words += [f"warning: {name} is not in {root}" for name in inventory.absent_sets(arm.config, root)]
-        words += [f"warning: {few}" for few in [inventory.few_test_images(counts)] if few] if counts else []
-        words += [f"warning: {few}" for few in inventory.few_test_photographs(arm.config, root)]
-        words += inventory.mask_notes(arm.config, root)
-        words += inventory.protocol_notes(arm.config, root)
-        if words:
-            found.setdefault("; ".join(words), []).append(arm.name)
+                noted[key] = "; ".join(_notes(arm.config, root))
+        if noted[key]:
+            found.setdefault(noted[key], []).append(arm.name)
     notes = [f"warning: there is no folder {', '.join(absent)}, given as a data root"] if absent else []
     if len(found) == 1:
         return notes + [f"images: {words}" for words in found]
     shown = {words: ", ".join(arms[:3]) + " and others" * (len(arms) > 3) for words, arms in found.items()}
     return notes + [f"images of {arms}: {words}" for words, arms in shown.items()]
+
+
+def _notes(config: Mapping[str, Any], root: Path) -> list[str]:
+    """What the data of a configuration are, with warnings; it depends on the sections `inventory.READ` alone."""
+    from trainables.data import inventory
+
+    counts = inventory.check(config, root)
+    few = inventory.few_test_images(counts) if counts else ""
+    warnings = [f"{name} is not in {root}" for name in inventory.absent_sets(config, root)]
+    warnings += [few] if few else []
+    warnings += inventory.few_test_photographs(config, root)
+    return [
+        *([", ".join(f"{split} {count:,}" for split, count in counts.items())] if counts else []),
+        *(f"warning: {warning}" for warning in warnings),
+        *inventory.mask_notes(config, root),
+        *inventory.protocol_notes(config, root),
+    ]
 
 
 def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace: bool = False) -> list[LoadedSweep]:
