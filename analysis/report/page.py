@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 _LOOK = "arms differ inside the holes alone, and the paler an error map, the closer is the filling to the truth."
+_BOXES = "Compare the boxes of {} with those of {}: the red box should cover the green one."
+_BOXES_LEGEND = (
+    "Green: the true box; red: the predicted box, drawn if the probability, which is in the corner of the image, is at "
+    "least 0.5."
+)
+_PROBABILITIES = (
+    "Compare the probabilities of {} with those of {}: high where there is a green box, low where there is none."
+)
+_PROBABILITIES_LEGEND = "In the corner: the probability of “inpainted”. Green: the true box."
 _BADGES = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "undecided", claims.NOT_TESTED: "untested"}
 
 
@@ -96,15 +105,10 @@ def grid_words(report: Report) -> list[str]:
     if report.grid is None:
         return []
     if report.grid.boxes:
-        looked = "boxes of {} with those of {}: the red box should cover the green one."
-        green = "Green: the true box; red: the predicted box, drawn if the probability, which is in the corner of the "
-        drawn = f"{green}image, is at least 0.5."
-        if not report.grid.located:
-            looked = "probabilities of {} with those of {}: high where there is a green box, low where there is none."
-            drawn = "In the corner: the probability of “inpainted”. Green: the true box."
+        look, legend = (_BOXES, _BOXES_LEGEND) if report.grid.located else (_PROBABILITIES, _PROBABILITIES_LEGEND)
         return [
-            _pair(report, f"Compare the {looked}"),
-            f"{_same(report, 'The same images')}. {drawn}"
+            _pair(report, look),
+            f"{_same(report, 'The same images')}. {legend}"
             + (" Below: the heat map of an arm that predicts masks." if report.grid.heat else ""),
             f"{_seeds(report)}.",
         ]
@@ -136,7 +140,7 @@ def _same(report: Report, words: str) -> str:
     if report.grid is None or len(report.grid.blocks) < 2:
         return f"{words} for every arm"
     if report.grid.boxes:
-        return f"{words} for the arms to the left of a “truth”, up to the one before"
+        return f"{words} for the arms that share a column “truth”"
     return f"{words} for the arms between a column “damaged” and the next “truth”"
 
 

@@ -19,7 +19,7 @@ Strips = Mapping[str, Image]
 """The strips of one trial by kind, see `samples.strips`."""
 Column = tuple[str, Image, Image | None]
 ALL = "all images"
-BOXES = "Green: the true box; red: the box and the probability that the detector gives."
+BOXES = "Green: the true box; red: the box of a detector that gives one; in the corner: its probability."
 _DAMAGED, _TRUTH = "damaged", "truth"
 _SIDE = 352
 """Width of an enlarged image, px: three beside each other, one on a phone."""
